@@ -1,0 +1,41 @@
+//! ringwire: a SIP media gateway.
+//!
+//! Each *shard* is one thread pinned to one core that owns everything a call
+//! needs there; a separate tokio pool serves REST, WebSockets and hooks; the
+//! two talk only through bounded mailboxes. `docs/ARCHITECTURE.md` explains
+//! the whole; this is the map.
+//!
+//! | room | what it holds | pure |
+//! | --- | --- | --- |
+//! | [`ids`] | the newtypes everybody shares | yes |
+//! | [`timers`] | keyed deadlines | yes |
+//! | [`sip`] | messages, transactions, dialogs, digest, the user agent | yes |
+//! | [`sdp`] | session descriptions, codecs, offer/answer | yes |
+//! | [`media`] | RTP/RTCP: packet slot, leg table, latching, rewriting | yes |
+//! | [`book`] | the number book: who may call what | yes |
+//! | [`call`] | the only room that knows SIP *and* media: calls and rooms | yes |
+//! | [`io`] | every socket, ring and clock | no |
+//! | [`shard`] | one pinned thread: the turn, the mailbox, placement | no |
+//! | [`config`] | the configuration file and the environment | no |
+//! | [`api`] | axum on its own threads: REST, WebSockets, hooks | no |
+//!
+//! Imports go downward only, and `tests/imports.rs` fails on a forbidden one:
+//! `main → api, shard, config` · `api → book, call::request, call::event,
+//! shard::mailbox, config, ids` · `config → book, ids` ·
+//! `shard → io, call, sip, media, sdp, book` · `call → sip, sdp, media, book` ·
+//! `io → media::packet, ids` · `sip, sdp, media, book → ids, timers`.
+//!
+//! A pure room names no runtime, socket or clock: `now`, seeds and buffers are
+//! handed in, so a test can play a day of SIP timers in a millisecond.
+
+pub mod api;
+pub mod book;
+pub mod call;
+pub mod config;
+pub mod ids;
+pub mod io;
+pub mod media;
+pub mod sdp;
+pub mod shard;
+pub mod sip;
+pub mod timers;
