@@ -1,0 +1,47 @@
+# syntax=docker/dockerfile:1
+#
+#   docker build -t ringwire .
+#   docker run --rm --network host \
+#       -e RINGWIRE_SECRET=... -e RINGWIRE_PUBLIC_IP=203.0.113.7 \
+#       -v ringwire-data:/data ringwire
+#
+# Host networking: SIP and RTP carry addresses and ports in their messages, and
+# publishing ten thousand RTP ports one by one is slow. Behind a published range
+# set RINGWIRE_RTP_PORTS to it (host and container ports must be the same) and
+# RINGWIRE_PUBLIC_IP to the host's address.
+#
+# io_uring: the default seccomp profile of Docker and podman refuses it; the
+# gateway then falls back to recvmmsg/sendmmsg by itself and says so at start.
+# To have it, allow the calls io_uring_setup, io_uring_enter and
+# io_uring_register: take your engine's default profile, add these three, and
+# run with
+#       --security-opt seccomp=profile.json --ulimit memlock=-1
+# (memlock: rings and registered buffers are locked memory on kernels before
+# 5.12 and where the buffers are registered). The host must not forbid it
+# either: sysctl kernel.io_uring_disabled = 0. Many calls need many sockets:
+#       --ulimit nofile=1048576
+
+FROM rust:1.95-bookworm AS build
+WORKDIR /src
+COPY . .
+RUN --mount=type=cache,target=/usr/local/cargo/registry \
+    --mount=type=cache,target=/src/target \
+    cargo build --release --locked --bin ringwire \
+    && cp target/release/ringwire /usr/local/bin/ringwire
+
+FROM debian:bookworm-slim
+# Certificates: hooks are posted to https URLs.
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends ca-certificates \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --system --uid 10001 --no-create-home ringwire \
+    && install -d -o ringwire -g ringwire -m 0750 /data
+COPY --from=build /usr/local/bin/ringwire /usr/local/bin/ringwire
+USER ringwire
+ENV RINGWIRE_DATA_DIR=/data
+VOLUME /data
+EXPOSE 8008/tcp 5060/udp 30000-40000/udp
+# SIGTERM drains: no new calls, then BYE to those left (calls.drain_timeout_s).
+# Give it time: docker stop --time 40.
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["/usr/local/bin/ringwire"]
