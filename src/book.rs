@@ -1,1 +1,331 @@
-//! (room to be furnished)
+//! The number book: which numbers there are, to which app they belong, who
+//! may call them, and what an outgoing call from them needs.
+//!
+//! Pure and immutable: whoever changes numbers builds a new [`Book`] and hands
+//! it to every shard, so a look-up never takes a lock.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use crate::ids::AppId;
+
+/// A tenant and its secret.
+#[derive(Clone)]
+pub struct App {
+    /// The tenant.
+    pub id: AppId,
+    /// Bearer credential and hook signing key. Never printed.
+    pub secret: String,
+}
+
+impl fmt::Debug for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "App({}, secret hidden)", self.id)
+    }
+}
+
+/// User name and password of a SIP digest (RFC 7616). The password is never
+/// printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SipAuth {
+    /// User name.
+    pub username: String,
+    /// Password.
+    pub password: String,
+}
+
+impl fmt::Debug for SipAuth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SipAuth({}, password hidden)", self.username)
+    }
+}
+
+/// In which form hook bodies are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HookContentType {
+    /// Proto3 JSON with the original field names.
+    #[default]
+    Json,
+    /// `application/protobuf`.
+    Protobuf,
+}
+
+/// Where call events are posted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hook {
+    /// `http` or `https` URL.
+    pub url: Arc<str>,
+    /// Form of the bodies.
+    pub content_type: HookContentType,
+}
+
+/// What happens to an incoming call that the book lets in.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Answering {
+    /// Hook and WebSockets decide.
+    #[default]
+    Ask,
+    /// Answered at once; the caller hears himself.
+    Echo,
+    /// Answered at once into a room. Both names may hold `{call_id}`,
+    /// `{from}` and `{to}`.
+    Room {
+        /// Name of the room.
+        room: String,
+        /// Name of the peer in it.
+        peer: String,
+    },
+}
+
+/// What an outgoing call from a number takes when the request leaves it out.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Outgoing {
+    /// Host, host:port or a `sip:` URI.
+    pub sip_server: Option<String>,
+    /// Outbound proxy, same forms.
+    pub sip_proxy: Option<String>,
+    /// Digest credentials.
+    pub sip_auth: Option<SipAuth>,
+}
+
+/// One number.
+#[derive(Debug, Clone)]
+pub struct Number {
+    /// The number as the integrator wrote it.
+    pub number: String,
+    /// Whose it is.
+    pub app: AppId,
+    /// Networks that may call in; empty: nobody.
+    pub subnets: Vec<IpNet>,
+    /// Callers are challenged for this, if set.
+    pub auth: Option<SipAuth>,
+    /// Where its call events go.
+    pub hook: Option<Hook>,
+    /// Which `notify_ws` client hears of its calls.
+    pub client_id: Option<String>,
+    /// What happens to its calls.
+    pub answering: Answering,
+    /// Defaults of outgoing calls.
+    pub outgoing: Outgoing,
+}
+
+/// Why the book refuses a call. `Display` tells the operator which rule
+/// failed; the caller learns only the SIP code.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Nobody has this number: 404.
+    #[error("number {number:?} is not in the number book")]
+    UnknownNumber {
+        /// What was called.
+        number: String,
+    },
+    /// The source address is outside the number's networks: 403.
+    #[error("source {source_address} is in none of the subnets {subnets:?} of number {number:?}")]
+    SourceNotAllowed {
+        /// What was called.
+        number: String,
+        /// Who called.
+        source_address: IpAddr,
+        /// What would be allowed.
+        subnets: Vec<String>,
+    },
+}
+
+impl Refusal {
+    /// The SIP status that says it to the caller.
+    pub fn sip_code(&self) -> u16 {
+        match self {
+            Refusal::UnknownNumber { .. } => 404,
+            Refusal::SourceNotAllowed { .. } => 403,
+        }
+    }
+
+    /// The metric's label.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Refusal::UnknownNumber { .. } => "unknown_number",
+            Refusal::SourceNotAllowed { .. } => "source_not_allowed",
+        }
+    }
+}
+
+/// A number stands twice in the book.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "number {0:?} is listed twice (a leading '+' and the separators '-', '.', '(', ')' and space do not count)"
+)]
+pub struct DuplicateNumber(pub String);
+
+/// All apps and numbers.
+#[derive(Debug, Default)]
+pub struct Book {
+    numbers: HashMap<String, Arc<Number>>,
+    apps: HashMap<AppId, App>,
+}
+
+impl Book {
+    /// A book of these.
+    pub fn new(
+        apps: impl IntoIterator<Item = App>,
+        numbers: impl IntoIterator<Item = Number>,
+    ) -> Result<Self, DuplicateNumber> {
+        let mut book = Book {
+            numbers: HashMap::new(),
+            apps: apps.into_iter().map(|app| (app.id.clone(), app)).collect(),
+        };
+        for number in numbers {
+            let key = comparable(&number.number);
+            if book.numbers.contains_key(&key) {
+                return Err(DuplicateNumber(number.number));
+            }
+            book.numbers.insert(key, Arc::new(number));
+        }
+        Ok(book)
+    }
+
+    /// The number written like this, if there is one.
+    pub fn number(&self, number: &str) -> Option<&Arc<Number>> {
+        self.numbers.get(&comparable(number))
+    }
+
+    /// The app of this id.
+    pub fn app(&self, id: &AppId) -> Option<&App> {
+        self.apps.get(id)
+    }
+
+    /// All apps, in no order.
+    pub fn apps(&self) -> impl Iterator<Item = &App> {
+        self.apps.values()
+    }
+
+    /// How many numbers there are.
+    pub fn len(&self) -> usize {
+        self.numbers.len()
+    }
+
+    /// Whether there is no number.
+    pub fn is_empty(&self) -> bool {
+        self.numbers.is_empty()
+    }
+
+    /// May `source` call one of `candidates` (tried in order; the first that
+    /// is in the book counts)?
+    pub fn admit(&self, candidates: &[&str], source: IpAddr) -> Result<Arc<Number>, Refusal> {
+        let Some(number) = candidates.iter().find_map(|text| self.number(text)) else {
+            return Err(Refusal::UnknownNumber {
+                number: candidates.first().unwrap_or(&"").to_string(),
+            });
+        };
+        let source = source.to_canonical();
+        if number.subnets.iter().any(|net| net.contains(&source)) {
+            return Ok(number.clone());
+        }
+        Err(Refusal::SourceNotAllowed {
+            number: number.number.clone(),
+            source_address: source,
+            subnets: number.subnets.iter().map(ToString::to_string).collect(),
+        })
+    }
+}
+
+/// Numbers are compared without what RFC 3966 section 5.1.1 calls visual
+/// separators, and without the leading `+` that some trunks add and others
+/// drop. Names are left alone.
+fn comparable(number: &str) -> String {
+    let separator = |c: char| matches!(c, '-' | '.' | '(' | ')' | ' ');
+    let digits_only = number
+        .strip_prefix('+')
+        .unwrap_or(number)
+        .chars()
+        .all(|c| c.is_ascii_digit() || separator(c));
+    if !digits_only {
+        return number.to_string();
+    }
+    number
+        .chars()
+        .filter(|c| *c != '+' && !separator(*c))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn number(text: &str, subnets: &[&str]) -> Number {
+        Number {
+            number: text.to_string(),
+            app: AppId::new(AppId::ROOT),
+            subnets: subnets.iter().map(|net| net.parse().unwrap()).collect(),
+            auth: None,
+            hook: None,
+            client_id: None,
+            answering: Answering::Ask,
+            outgoing: Outgoing::default(),
+        }
+    }
+
+    #[test]
+    fn a_number_is_found_with_and_without_plus_and_separators() {
+        let book = Book::new([], [number("+49 (30) 123-45", &["0.0.0.0/0"])]).unwrap();
+        assert!(book.number("493012345").is_some());
+        assert!(book.number("+493012345").is_some());
+        assert!(book.number("0493012345").is_none());
+    }
+
+    #[test]
+    fn a_name_keeps_its_dots_and_dashes() {
+        let book = Book::new([], [number("front-desk", &[])]).unwrap();
+        assert!(book.number("front-desk").is_some());
+        assert!(book.number("frontdesk").is_none());
+    }
+
+    #[test]
+    fn an_unknown_number_is_404_and_a_foreign_source_403() {
+        let book = Book::new([], [number("100", &["10.0.0.0/8"])]).unwrap();
+        let source: IpAddr = "10.1.2.3".parse().unwrap();
+        let refusal = book.admit(&["200"], source).unwrap_err();
+        assert_eq!(refusal.sip_code(), 404);
+        assert!(book.admit(&["100"], source).is_ok());
+        let foreign: IpAddr = "192.0.2.1".parse().unwrap();
+        let refusal = book.admit(&["100"], foreign).unwrap_err();
+        assert_eq!(refusal.sip_code(), 403);
+        assert!(refusal.to_string().contains("192.0.2.1"));
+        assert!(refusal.to_string().contains("10.0.0.0/8"));
+    }
+
+    #[test]
+    fn empty_subnets_let_nobody_in() {
+        let book = Book::new([], [number("100", &[])]).unwrap();
+        assert!(book.admit(&["100"], "127.0.0.1".parse().unwrap()).is_err());
+    }
+
+    #[test]
+    fn an_ipv4_source_on_an_ipv6_socket_is_matched_as_ipv4() {
+        let book = Book::new([], [number("100", &["127.0.0.0/8"])]).unwrap();
+        let mapped: IpAddr = "::ffff:127.0.0.1".parse().unwrap();
+        assert!(book.admit(&["100"], mapped).is_ok());
+    }
+
+    #[test]
+    fn the_same_number_twice_is_refused_by_name() {
+        let error = Book::new([], [number("100", &[]), number("1-00", &[])]).unwrap_err();
+        assert_eq!(error, DuplicateNumber("1-00".to_string()));
+    }
+
+    #[test]
+    fn no_secret_is_ever_printed() {
+        let app = App {
+            id: AppId::new("a"),
+            secret: "hush".to_string(),
+        };
+        let auth = SipAuth {
+            username: "u".to_string(),
+            password: "hush".to_string(),
+        };
+        assert!(!format!("{app:?}{auth:?}").contains("hush"));
+    }
+}

@@ -84,7 +84,7 @@ impl<K: Copy + Eq + Hash> Timers<K> {
     }
 
     /// The earliest deadline. Takes `&mut self` to clear dead entries away.
-    pub fn next(&mut self) -> Option<Instant> {
+    pub fn next_deadline(&mut self) -> Option<Instant> {
         while let Some(Reverse(entry)) = self.heap.peek() {
             if self.is_live(entry) {
                 return Some(entry.at);
@@ -97,7 +97,7 @@ impl<K: Copy + Eq + Hash> Timers<K> {
     /// Takes one key whose deadline is at or before `now`: earliest first, of
     /// equal ones the one set first.
     pub fn pop(&mut self, now: Instant) -> Option<K> {
-        if self.next()? > now {
+        if self.next_deadline()? > now {
             return None;
         }
         let Reverse(entry) = self.heap.pop()?;
@@ -145,7 +145,7 @@ mod tests {
         timers.set("late", start + Duration::from_secs(2));
         timers.set("early", start + Duration::from_secs(1));
         assert_eq!(timers.pop(start), None);
-        assert_eq!(timers.next(), Some(start + Duration::from_secs(1)));
+        assert_eq!(timers.next_deadline(), Some(start + Duration::from_secs(1)));
         let end = start + Duration::from_secs(3);
         assert_eq!(timers.pop(end), Some("early"));
         assert_eq!(timers.pop(end), Some("late"));

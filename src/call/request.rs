@@ -1,0 +1,306 @@
+//! What the api asks of a shard, and what it gets back.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::book::{Book, Hook, SipAuth};
+use crate::ids::{AppId, CallId, RoomKey};
+
+/// One request from the api to the shard that owns the call or room.
+#[derive(Debug, Clone)]
+pub enum CallRequest {
+    /// Start an outgoing call. Answered with [`CallReply::Dialed`].
+    Dial(Box<Dial>),
+    /// Do something to a call. Answered with [`CallReply::Done`].
+    Act {
+        /// Which call.
+        call: CallId,
+        /// What to do.
+        action: Action,
+    },
+    /// One call. Answered with [`CallReply::Call`].
+    Call(CallId),
+    /// All calls of an app on this shard. Answered with [`CallReply::Calls`].
+    Calls(AppId),
+    /// All rooms of an app on this shard. Answered with [`CallReply::Rooms`].
+    Rooms(AppId),
+    /// One room. Answered with [`CallReply::Rooms`] of one.
+    Room(RoomKey),
+    /// From now on this number book counts. Answered with [`CallReply::Done`].
+    UseBook(Arc<Book>),
+    /// Counters for the metrics. Answered with [`CallReply::Counters`].
+    Counters,
+    /// Refuse new calls from now on (503 with Retry-After). Answered with
+    /// [`CallReply::Done`].
+    Drain,
+    /// End every call that is left. Answered with [`CallReply::Done`].
+    EndAll,
+}
+
+/// An outgoing call, checked and with its addresses looked up.
+#[derive(Debug, Clone)]
+pub struct Dial {
+    /// Whose call it is.
+    pub app: AppId,
+    /// Where the INVITE is sent: the address of `sip_proxy`, else of
+    /// `sip_server`.
+    pub destination: SocketAddr,
+    /// Host and port as they go into Request-URI, From and To.
+    pub sip_server: String,
+    /// The outbound proxy as a SIP URI: it becomes a loose Route
+    /// (RFC 3261 section 8.1.2).
+    pub sip_proxy: Option<String>,
+    /// Answers a 401 or 407.
+    pub sip_auth: Option<SipAuth>,
+    /// User part of From.
+    pub from_number: String,
+    /// User part of To and the Request-URI.
+    pub to_number: String,
+    /// Where events go.
+    pub hook: Option<Hook>,
+    /// The room and the call's name in it.
+    pub stream: Stream,
+    /// No final answer within this ends the call with 408.
+    pub answer_timeout: Duration,
+}
+
+/// Where a call's media goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stream {
+    /// The room.
+    pub room: RoomKey,
+    /// The call's name in the room.
+    pub peer: Arc<str>,
+    /// Record the room.
+    pub record: bool,
+}
+
+/// What an application may do to a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Incoming: let the caller hear ringing (180).
+    Ring,
+    /// Incoming: answer into a room.
+    Accept(Stream),
+    /// Incoming, not accepted yet: refuse with this SIP code (486 where the
+    /// application just says End, `hook_failure_code` where no answer came).
+    Reject(u16),
+    /// End it by CANCEL, 4xx/6xx or BYE, whichever the state needs.
+    End,
+}
+
+/// A shard's reply.
+#[derive(Debug, Clone)]
+pub enum CallReply {
+    /// The outgoing call exists.
+    Dialed(CallId),
+    /// Done.
+    Done,
+    /// One call.
+    Call(Box<CallSnapshot>),
+    /// Several calls.
+    Calls(Vec<CallSnapshot>),
+    /// Rooms.
+    Rooms(Vec<RoomSnapshot>),
+    /// Counters.
+    Counters(Box<ShardCounters>),
+    /// Refused, and why.
+    Refused(CallError),
+}
+
+/// Why a request was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// 404 `CALL_NOT_FOUND`.
+    #[error("there is no such call; it may have ended")]
+    UnknownCall,
+    /// 404 `ROOM_NOT_FOUND`.
+    #[error("there is no such room; a room exists while somebody is in it")]
+    UnknownRoom,
+    /// 409 `WRONG_STATE`.
+    #[error("the call is {state}; {action} is not possible then")]
+    WrongState {
+        /// What was asked.
+        action: &'static str,
+        /// State of the call.
+        state: &'static str,
+    },
+    /// 409 `ROOM_FULL`.
+    #[error("the room already has two peers; a third can join once there is mixing")]
+    RoomFull,
+    /// 409 `PEER_EXISTS`.
+    #[error("the room already has a peer of this name; use another `peer`")]
+    PeerExists,
+    /// 422 `RECORDING_UNAVAILABLE`.
+    #[error("recording is not available yet; leave `record` out or set it to false")]
+    RecordingUnavailable,
+    /// 503 `PORTS_EXHAUSTED`, with Retry-After.
+    #[error("all RTP ports are in use; try again later or widen rtp.ports")]
+    PortsExhausted,
+    /// 503 `OVERLOADED`, with Retry-After.
+    #[error("the gateway has as many calls as it takes; try again later")]
+    TooManyCalls,
+    /// 503 `DRAINING`, with Retry-After.
+    #[error("the gateway is shutting down and takes no new calls")]
+    Draining,
+    /// 400 `BAD_REQUEST`.
+    #[error("{field}: {reason}")]
+    Invalid {
+        /// Name of the field.
+        field: &'static str,
+        /// What is wrong and what would be right.
+        reason: String,
+    },
+    /// 409 `NO_COMMON_CODEC`.
+    #[error("the room's other peer and this one have no codec in common")]
+    NoCommonCodec,
+    /// 503 `MEDIA_UNAVAILABLE`.
+    #[error("the media leg could not be opened: {0}")]
+    Media(String),
+}
+
+/// Incoming or outgoing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// The peer called us.
+    Incoming,
+    /// We called the peer.
+    Outgoing,
+}
+
+/// How far a call is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallState {
+    /// Incoming: announced, nobody has acted; outgoing: INVITE sent.
+    Trying,
+    /// 180 sent or received.
+    Ringing,
+    /// Outgoing: a 1xx with SDP came; early media flows.
+    Early,
+    /// Answered.
+    Active,
+    /// CANCEL or BYE is under way.
+    Ending,
+    /// Over.
+    Ended,
+}
+
+impl CallState {
+    /// The word the API uses.
+    pub fn label(self) -> &'static str {
+        match self {
+            CallState::Trying => "trying",
+            CallState::Ringing => "ringing",
+            CallState::Early => "early",
+            CallState::Active => "active",
+            CallState::Ending => "ending",
+            CallState::Ended => "ended",
+        }
+    }
+}
+
+/// Everything `GET /call/{call_id}` tells. Times are milliseconds since the
+/// Unix epoch.
+#[derive(Debug, Clone)]
+pub struct CallSnapshot {
+    /// Which call.
+    pub call: CallId,
+    /// Whose.
+    pub app: AppId,
+    /// Direction.
+    pub direction: Direction,
+    /// State.
+    pub state: CallState,
+    /// Calling number.
+    pub from: Arc<str>,
+    /// Called number.
+    pub to: Arc<str>,
+    /// The SIP Call-ID, for comparison with the peer's logs.
+    pub sip_call_id: Arc<str>,
+    /// The peer's signalling address.
+    pub peer_address: SocketAddr,
+    /// Room and peer, once it has them.
+    pub stream: Option<Stream>,
+    /// When it began.
+    pub created_ms: u64,
+    /// When it was answered.
+    pub answered_ms: Option<u64>,
+    /// When it ended.
+    pub ended_ms: Option<u64>,
+    /// Last SIP status of the INVITE, sent or received.
+    pub sip_code: Option<u16>,
+    /// Who or what ended it, in a word: `local`, `remote`, `cancelled`,
+    /// `rejected`, `failed`, `media_timeout`, `lost`...
+    pub end_reason: Option<&'static str>,
+    /// The peer has put us on hold.
+    pub held: bool,
+    /// Media statistics.
+    pub media: Option<MediaSnapshot>,
+}
+
+/// What a leg's media did so far.
+#[derive(Debug, Clone, Default)]
+pub struct MediaSnapshot {
+    /// First audio codec in common, by name.
+    pub codec: String,
+    /// Our RTP address as written into the SDP.
+    pub local: Option<SocketAddr>,
+    /// The peer's RTP address as latched or in its SDP.
+    pub remote: Option<SocketAddr>,
+    /// RTP packets received.
+    pub packets_received: u64,
+    /// Bytes of RTP received, headers included.
+    pub bytes_received: u64,
+    /// RTP packets sent.
+    pub packets_sent: u64,
+    /// Bytes of RTP sent, headers included.
+    pub bytes_sent: u64,
+    /// Lost on the way to us (RFC 3550 A.3).
+    pub packets_lost: i64,
+    /// Interarrival jitter in milliseconds (RFC 3550 A.8).
+    pub jitter_ms: f64,
+    /// Milliseconds since the last packet came in.
+    pub last_packet_ms_ago: Option<u64>,
+}
+
+/// One room.
+#[derive(Debug, Clone)]
+pub struct RoomSnapshot {
+    /// Which.
+    pub room: RoomKey,
+    /// When it came to be, milliseconds since the Unix epoch.
+    pub created_ms: u64,
+    /// Who is in.
+    pub peers: Vec<RoomPeerSnapshot>,
+}
+
+/// One peer of a room.
+#[derive(Debug, Clone)]
+pub struct RoomPeerSnapshot {
+    /// Its name.
+    pub peer: Arc<str>,
+    /// Its call.
+    pub call: CallId,
+    /// Since when, milliseconds since the Unix epoch.
+    pub joined_ms: u64,
+    /// Audio statistics.
+    pub media: Option<MediaSnapshot>,
+}
+
+/// What a shard has counted since it started, and what it holds now. Labels
+/// are the metrics' labels.
+#[derive(Debug, Clone, Default)]
+pub struct ShardCounters {
+    /// Calls alive now.
+    pub calls: u64,
+    /// Rooms alive now.
+    pub rooms: u64,
+    /// Media legs alive now.
+    pub legs: u64,
+    /// RTP port pairs that may still be opened.
+    pub free_port_pairs: u64,
+    /// Ever growing counts: (metric name without prefix, label name, label
+    /// value, count).
+    pub totals: Vec<(&'static str, &'static str, String, u64)>,
+}
