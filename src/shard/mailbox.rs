@@ -158,8 +158,11 @@ pub fn room_shard(app: &AppId, room: &str, shards: u8) -> ShardId {
     for byte in app.as_str().bytes().chain([0]).chain(room.bytes()) {
         hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     }
-    // The high bits of FNV are the well mixed ones.
-    ShardId(((hash >> 32) % u64::from(shards.max(1))) as u8)
+    // FNV's last bytes reach few bits; MurmurHash3's finaliser spreads them.
+    hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    hash = (hash ^ (hash >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    hash ^= hash >> 33;
+    ShardId((hash % u64::from(shards.max(1))) as u8)
 }
 
 #[cfg(test)]
