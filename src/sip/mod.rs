@@ -1,1 +1,4 @@
 //! (room to be furnished)
+
+pub mod agent;
+pub mod transaction;
