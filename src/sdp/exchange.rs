@@ -1,0 +1,135 @@
+//! A leg's side of offer/answer over the life of its dialog: the version
+//! counts up only when the description changes, payload numbers keep their
+//! meaning, and media lines keep their places (RFC 3264 section 8).
+
+use super::codec::Codec;
+use super::direction::Direction;
+use super::negotiated::Negotiated;
+use super::numbers::PayloadNumbers;
+use super::offer_answer::{self, Local, NegotiationError};
+use super::session::{Media, Profile, Session};
+
+/// One leg's descriptions, from its first to its last.
+#[derive(Debug, Clone)]
+pub struct Exchange {
+    local: Local,
+    numbers: PayloadNumbers,
+    /// The last description sent; its m-lines are those of the dialog.
+    sent: Option<Session>,
+    /// The last offer sent, kept because it may be answered more than once.
+    offered: Option<Session>,
+}
+
+impl Exchange {
+    /// A leg that has said nothing yet.
+    pub fn new(local: Local) -> Self {
+        Exchange {
+            local,
+            numbers: PayloadNumbers::new(),
+            sent: None,
+            offered: None,
+        }
+    }
+
+    /// The leg's own side, with all its codecs under their current numbers.
+    pub fn local(&self) -> &Local {
+        &self.local
+    }
+
+    /// What the gateway is willing to do from the next description on.
+    pub fn set_direction(&mut self, direction: Direction) {
+        self.local.direction = direction;
+    }
+
+    /// The description to offer now, with those of the leg's codecs that are
+    /// `allowed`, in that order. In a later offer of the dialog the audio
+    /// stands in its place between the refused streams of before.
+    ///
+    /// # Errors
+    /// [`NegotiationError::NoCommonCodec`] when none of the leg's audio codecs
+    /// is allowed.
+    pub fn offer(&mut self, allowed: &[Codec]) -> Result<Session, NegotiationError> {
+        let local = self.local.narrowed(allowed);
+        if !local.codecs.iter().any(|entry| entry.codec.is_audio()) {
+            return Err(NegotiationError::NoCommonCodec);
+        }
+        let audio_line = self.audio_line();
+        let profile = audio_line.map_or(Profile::RtpAvp, |(_, media)| media.profile.clone());
+        let place = audio_line.map_or(0, |(place, _)| place);
+        let mut offer = offer_answer::offer_with(&local, &mut self.numbers, profile);
+        if let Some(sent) = &self.sent {
+            // RFC 3264 section 8: as many m-lines as before, in their order.
+            let mut lines: Vec<Media> = sent.media.iter().map(Media::refused).collect();
+            if let (Some(slot), Some(audio)) = (lines.get_mut(place), offer.media.pop()) {
+                *slot = audio;
+                offer.media = lines;
+            }
+        }
+        let offer = self.versioned(offer);
+        self.offered = Some(offer.clone());
+        Ok(offer)
+    }
+
+    /// Answers the peer's offer with the codecs that are also `allowed`.
+    ///
+    /// # Errors
+    /// As [`offer_answer::answer`]; the leg then stays as it was.
+    pub fn answer(
+        &mut self,
+        offer: &Session,
+        allowed: &[Codec],
+    ) -> Result<(Session, Negotiated), NegotiationError> {
+        let (answer, negotiated) = offer_answer::answer(offer, &self.local, allowed)?;
+        let taken = answer.media.iter().position(Media::is_live_audio);
+        if let Some(theirs) = taken.and_then(|place| offer.media.get(place)) {
+            self.numbers
+                .learn(theirs.payload_numbers(), &theirs.codecs(&[]));
+        }
+        // From now on the peer knows these codecs by these numbers.
+        for agreed in &negotiated.codecs {
+            for own in &mut self.local.codecs {
+                if own.codec == agreed.codec {
+                    own.payload_type = agreed.receive;
+                }
+            }
+        }
+        Ok((self.versioned(answer), negotiated))
+    }
+
+    /// What an answer to the last offer agrees on. May be asked again when a
+    /// later response or another fork answers the same offer.
+    ///
+    /// # Errors
+    /// As [`offer_answer::apply_answer`].
+    pub fn apply_answer(&self, answer: &Session) -> Result<Negotiated, NegotiationError> {
+        let offered = self.offered.as_ref().ok_or(NegotiationError::NoOffer)?;
+        offer_answer::apply_answer(offered, answer)
+    }
+
+    /// The last description sent, to be repeated as it is (a session refresh).
+    pub fn sent(&self) -> Option<&Session> {
+        self.sent.as_ref()
+    }
+
+    fn audio_line(&self) -> Option<(usize, &Media)> {
+        let media = &self.sent.as_ref()?.media;
+        media
+            .iter()
+            .enumerate()
+            .find(|(_, media)| media.is_live_audio())
+    }
+
+    /// RFC 3264 section 8: the version counts up by one when anything else
+    /// changed, and stays when nothing did.
+    fn versioned(&mut self, mut session: Session) -> Session {
+        if let Some(sent) = &self.sent {
+            session.origin.version = sent.origin.version;
+            if session != *sent {
+                session.origin.version = sent.origin.version.wrapping_add(1);
+            }
+        }
+        self.local.version = session.origin.version;
+        self.sent = Some(session.clone());
+        session
+    }
+}
