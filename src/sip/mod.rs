@@ -1,4 +1,23 @@
-//! (room to be furnished)
+//! SIP (RFC 3261), as functions from what came in and what time it is to what
+//! goes out: no socket, no clock, no thread.
+//!
+//! Messages: [`parse`] turns a datagram into a [`message::Message`] whose
+//! header values stay raw text until a typed accessor of [`headers::Headers`]
+//! is asked ([`via`], [`name_addr`], [`uri`]); [`print`](mod@print) writes one
+//! back. Behaviour: [`transaction`] holds the state machines of one request
+//! each, [`agent`] all that a call needs of SIP.
 
 pub mod agent;
+pub mod header;
+pub mod headers;
+pub mod message;
+pub mod method;
+pub mod name_addr;
+pub mod params;
+pub mod parse;
+pub mod print;
+pub mod status;
+pub mod text;
 pub mod transaction;
+pub mod uri;
+pub mod via;

@@ -1,0 +1,158 @@
+//! The values of From, To, Contact, Route and Record-Route.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::params::Params;
+use super::text::{Malformed, is_token, push_quoted, quoted_length, unquote};
+use super::uri::Uri;
+
+/// `"display" <uri>;params`, or `uri;params` (RFC 3261 section 20.10).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct NameAddr {
+    /// The display name, without quotes and escapes.
+    pub display: Option<String>,
+    /// The URI.
+    pub uri: Uri,
+    /// The header's parameters (not the URI's).
+    pub params: Params,
+}
+
+impl NameAddr {
+    /// A URI and nothing else.
+    pub fn new(uri: Uri) -> Self {
+        NameAddr {
+            display: None,
+            uri,
+            params: Params::new(),
+        }
+    }
+
+    /// Reads one value. Without `<>`, parameters belong to the header
+    /// (RFC 3261 section 20.10).
+    pub fn parse(text: &str) -> Result<Self, Malformed> {
+        let text = text.trim_ascii();
+        let (display, rest) = if text.starts_with('"') {
+            let end = quoted_length(text.as_bytes())
+                .ok_or(Malformed("a display name's quote has no end"))?;
+            let rest = text[end..].trim_ascii_start();
+            if !rest.starts_with('<') {
+                return Err(Malformed("a display name is not followed by <"));
+            }
+            (Some(unquote(&text[..end])), rest)
+        } else if let Some(open) = text.find('<') {
+            let name = text[..open].trim_ascii();
+            // A token list by the grammar; anything without quotes is taken
+            // (RFC 4475 section 3.1.2.15).
+            if name.contains('"') {
+                return Err(Malformed("a display name is half quoted"));
+            }
+            ((!name.is_empty()).then(|| name.to_owned()), &text[open..])
+        } else {
+            let (uri, params) = text.split_at(text.find(';').unwrap_or(text.len()));
+            return Ok(NameAddr {
+                display: None,
+                uri: Uri::parse(uri.trim_ascii())?,
+                params: Params::parse(params)?,
+            });
+        };
+        let Some((uri, params)) = rest[1..].split_once('>') else {
+            return Err(Malformed("< without >"));
+        };
+        Ok(NameAddr {
+            display,
+            uri: Uri::parse(uri.trim_ascii())?,
+            params: Params::parse(params)?,
+        })
+    }
+
+    /// The tag, when there is one.
+    pub fn tag(&self) -> Option<&str> {
+        self.params.get("tag")
+    }
+
+    /// Gives it this tag, and only this.
+    pub fn set_tag(&mut self, tag: &str) {
+        self.params.set("tag", Some(tag));
+    }
+
+    /// The same without a tag.
+    pub fn without_tag(mut self) -> Self {
+        self.params.remove("tag");
+        self
+    }
+}
+
+impl fmt::Display for NameAddr {
+    /// Always in `<>`, so that no parameter can change sides.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(display) = &self.display {
+            if !display.is_empty() && display.split(' ').all(is_token) {
+                write!(f, "{display} ")?;
+            } else {
+                let mut quoted = String::with_capacity(display.len() + 3);
+                push_quoted(&mut quoted, display);
+                write!(f, "{quoted} ")?;
+            }
+        }
+        write!(f, "<{}>{}", self.uri, self.params)
+    }
+}
+
+impl FromStr for NameAddr {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        NameAddr::parse(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> NameAddr {
+        text.parse().unwrap_or_else(|e| panic!("{text:?}: {e}"))
+    }
+
+    #[test]
+    fn the_display_name_loses_its_quotes_and_gets_them_back() {
+        let value = read(r#""Bell, \"A\"" < sip:a@b > ; tag = x"#);
+        assert_eq!(value.display.as_deref(), Some("Bell, \"A\""));
+        assert_eq!(value.tag(), Some("x"));
+        assert_eq!(value.to_string(), r#""Bell, \"A\"" <sip:a@b>;tag=x"#);
+        assert_eq!(
+            read("A. G. Bell<sip:a@b>").to_string(),
+            "A. G. Bell <sip:a@b>"
+        );
+        assert_eq!(
+            read("Bell, Alexander <sip:a@b>;tag=43").to_string(),
+            r#""Bell, Alexander" <sip:a@b>;tag=43"#
+        );
+    }
+
+    #[test]
+    fn parameters_outside_of_brackets_are_the_headers() {
+        let value = read("sip:a@b:5061;tag=1");
+        assert_eq!(value.tag(), Some("1"));
+        assert_eq!(value.uri.to_string(), "sip:a@b:5061");
+        let value = read("<sip:a@b;lr>;tag=1");
+        assert!(value.uri.has_param("lr"));
+        assert_eq!(value.to_string(), "<sip:a@b;lr>;tag=1");
+    }
+
+    #[test]
+    fn broken_values_are_refused() {
+        for text in [
+            "",
+            "\"Mr. J. User <sip:j@b>",
+            "\"J\" sip:j@b",
+            "a \"J\" <sip:j@b>",
+            "<sip:j@b",
+            "\"Joe\" <sip:joe@example.org>;;;;",
+            "joe",
+        ] {
+            assert!(text.parse::<NameAddr>().is_err(), "{text:?}");
+        }
+    }
+}
