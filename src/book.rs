@@ -13,6 +13,9 @@ use ipnet::IpNet;
 
 use crate::ids::AppId;
 
+mod sip_server;
+pub use sip_server::{DEFAULT_SIP_PORT, SipHost, SipServer, SipServerError};
+
 /// A tenant and its secret.
 #[derive(Clone)]
 pub struct App {
@@ -161,7 +164,7 @@ impl Refusal {
 pub struct DuplicateNumber(pub String);
 
 /// All apps and numbers.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Book {
     numbers: HashMap<String, Arc<Number>>,
     apps: HashMap<AppId, App>,
@@ -187,6 +190,12 @@ impl Book {
         Ok(book)
     }
 
+    /// The same book with this app in it, in place of one with the same id.
+    pub fn with_app(mut self, app: App) -> Self {
+        self.apps.insert(app.id.clone(), app);
+        self
+    }
+
     /// The number written like this, if there is one.
     pub fn number(&self, number: &str) -> Option<&Arc<Number>> {
         self.numbers.get(&comparable(number))
@@ -200,6 +209,11 @@ impl Book {
     /// All apps, in no order.
     pub fn apps(&self) -> impl Iterator<Item = &App> {
         self.apps.values()
+    }
+
+    /// All numbers, in no order.
+    pub fn numbers(&self) -> impl Iterator<Item = &Arc<Number>> {
+        self.numbers.values()
     }
 
     /// How many numbers there are.
@@ -235,7 +249,7 @@ impl Book {
 /// Numbers are compared without what RFC 3966 section 5.1.1 calls visual
 /// separators, and without the leading `+` that some trunks add and others
 /// drop. Names are left alone.
-fn comparable(number: &str) -> String {
+pub fn comparable(number: &str) -> String {
     let separator = |c: char| matches!(c, '-' | '.' | '(' | ')' | ' ');
     let digits_only = number
         .strip_prefix('+')

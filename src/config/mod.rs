@@ -1,1 +1,233 @@
-//! (room to be furnished)
+//! The configuration: a TOML file in which every field may be left out, and
+//! environment variables over it for what a container needs. What comes out is
+//! typed and complete; whatever is wrong is told with its place.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::book::Book;
+
+mod error;
+mod file;
+mod machine;
+mod numbers;
+mod resolve;
+mod root_secret;
+mod values;
+
+pub use error::{ConfigError, Place};
+pub use machine::Machine;
+pub use root_secret::{RootSecret, RootSecretError, SecretOrigin};
+
+/// Everything the gateway is told at start.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The file it was read from.
+    pub file: Option<PathBuf>,
+    /// Where the gateway keeps what must outlive a restart.
+    pub data_dir: PathBuf,
+    /// The cores that get a shard each, in this order. Never empty, at most
+    /// [`MAX_SHARDS`], none twice.
+    pub cores: Vec<usize>,
+    /// The addresses written into Contact, Via and SDP.
+    pub public: PublicAddresses,
+    /// What is logged, and how.
+    pub log: Log,
+    /// The API's socket.
+    pub http: Http,
+    /// SIP sockets and timers.
+    pub sip: Sip,
+    /// Media ports and rules.
+    pub rtp: Rtp,
+    /// Limits and patience of calls.
+    pub calls: Calls,
+    /// How hooks are posted.
+    pub hooks: Hooks,
+    /// Apps and numbers of the file; the root app joins by
+    /// [`Book::with_app`] once its secret is known ([`Config::root_secret`]).
+    pub book: Book,
+    secret: Option<Secret>,
+}
+
+/// A secret that is not printed by accident.
+#[derive(Clone)]
+struct Secret(String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(hidden)")
+    }
+}
+
+/// More shards than this cannot be told apart in a tag or a call id.
+pub const MAX_SHARDS: usize = 128;
+
+/// Our address per family, as others reach it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PublicAddresses {
+    /// IPv4.
+    pub v4: Ipv4Addr,
+    /// IPv6.
+    pub v6: Ipv6Addr,
+    v4_is_set: bool,
+    v6_is_set: bool,
+}
+
+impl PublicAddresses {
+    /// The public address of the family of `address`.
+    pub fn of_family(&self, address: IpAddr) -> IpAddr {
+        match address {
+            IpAddr::V4(_) => self.v4.into(),
+            IpAddr::V6(_) => self.v6.into(),
+        }
+    }
+
+    /// What a socket bound to `bound` is called by others: the public address
+    /// where one is configured or the socket takes all addresses, else the
+    /// address that it is bound to.
+    pub fn advertised(&self, bound: SocketAddr) -> SocketAddr {
+        let configured = match bound {
+            SocketAddr::V4(_) => self.v4_is_set,
+            SocketAddr::V6(_) => self.v6_is_set,
+        };
+        if configured || bound.ip().is_unspecified() {
+            SocketAddr::new(self.of_family(bound.ip()), bound.port())
+        } else {
+            bound
+        }
+    }
+}
+
+/// What is logged, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Log {
+    /// The least grave level that is logged.
+    pub level: tracing::Level,
+    /// Form of the lines.
+    pub format: LogFormat,
+}
+
+/// Form of the log's lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The API's socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Http {
+    /// Where REST and WebSockets are served. Port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// How long a token holds where the request does not say.
+    pub token_ttl: Duration,
+}
+
+/// SIP sockets and timers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sip {
+    /// UDP sockets; a listener's id is its place here. Never empty.
+    pub listen: Vec<SocketAddr>,
+    /// User-Agent and Server header.
+    pub user_agent: String,
+    /// RFC 3261 T1, the round trip estimate.
+    pub t1: Duration,
+    /// RFC 3261 T2, the longest retransmit interval.
+    pub t2: Duration,
+    /// RFC 3261 T4, how long a message may stay in the network.
+    pub t4: Duration,
+}
+
+/// Media ports and rules.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rtp {
+    /// UDP ports for media; holds an even/odd pair for every shard at least.
+    pub ports: RangeInclusive<u16>,
+    /// Which relay.
+    pub backend: MediaBackend,
+    /// A call that is not on hold and gets no media for this long is ended.
+    pub inactivity_timeout: Duration,
+    /// A closed port rests for this long before it is used again.
+    pub port_reuse_delay: Duration,
+}
+
+/// Which relay moves the media.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MediaBackend {
+    /// io_uring, or poll where the kernel refuses it.
+    Auto,
+    /// io_uring or nothing.
+    Uring,
+    /// epoll with recvmmsg and sendmmsg.
+    Poll,
+}
+
+/// Limits and patience of calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Calls {
+    /// A call that nobody answers for this long ends with 408 (outgoing) or
+    /// 480 (incoming).
+    pub answer_timeout: Duration,
+    /// A call whose last WebSocket is gone for this long is ended.
+    pub ws_grace: Duration,
+    /// Calls at a time on all shards together; one more is refused with 503.
+    pub max_calls: usize,
+    /// How long calls may go on after SIGTERM before they are ended.
+    pub drain_timeout: Duration,
+}
+
+/// How hooks are posted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hooks {
+    /// How long one attempt may take, and how long a caller waits for the
+    /// answer to `arrived`.
+    pub timeout: Duration,
+    /// SIP code for the caller where a hook gave no usable answer.
+    pub failure_code: u16,
+    /// An event that could not be delivered for this long is given up.
+    pub give_up: Duration,
+}
+
+impl Config {
+    /// Reads the file (none: all defaults) and the environment, on this
+    /// machine.
+    pub fn load(
+        path: Option<&Path>,
+        env: impl Fn(&str) -> Option<String>,
+    ) -> Result<Config, ConfigError> {
+        Config::load_on(&Machine::detect(), path, env)
+    }
+
+    /// The same on a machine that is told instead of looked at.
+    pub fn load_on(
+        machine: &Machine,
+        path: Option<&Path>,
+        env: impl Fn(&str) -> Option<String>,
+    ) -> Result<Config, ConfigError> {
+        let text = match path {
+            Some(path) => std::fs::read_to_string(path).map_err(|error| ConfigError {
+                place: Place::File(path.to_path_buf()),
+                problem: format!("cannot be read: {error}"),
+            })?,
+            None => String::new(),
+        };
+        resolve::resolve(machine, path, &text, &env)
+    }
+
+    /// The root app's secret: the configured one, else the one kept in the
+    /// data directory, which is made at the first start.
+    pub fn root_secret(&self) -> Result<RootSecret, RootSecretError> {
+        match &self.secret {
+            Some(Secret(secret)) => Ok(RootSecret::given(secret)),
+            None => RootSecret::in_data_dir(&self.data_dir),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

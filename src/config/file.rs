@@ -1,0 +1,220 @@
+//! The configuration file as it is written: names and types, nothing checked.
+//! Every value keeps its place, so that what is wrong can be pointed at.
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{self, Deserializer, SeqAccess, Visitor};
+use toml::Spanned;
+
+/// A setting that may be left out and knows where it stands.
+pub type Setting<T> = Option<Spanned<T>>;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct File {
+    pub data_dir: Setting<String>,
+    pub cores: Setting<Cores>,
+    pub secret: Setting<String>,
+    pub public_ip: Setting<Strings>,
+    pub log_level: Setting<String>,
+    pub log_format: Setting<String>,
+    pub http: Http,
+    pub sip: Sip,
+    pub rtp: Rtp,
+    pub calls: Calls,
+    pub hooks: Hooks,
+    pub app: Vec<Spanned<App>>,
+    pub number: Vec<Spanned<Number>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Http {
+    pub listen: Setting<String>,
+    pub token_ttl_s: Setting<Whole>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Sip {
+    pub listen: Setting<Strings>,
+    pub user_agent: Setting<String>,
+    pub t1_ms: Setting<Whole>,
+    pub t2_ms: Setting<Whole>,
+    pub t4_ms: Setting<Whole>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Rtp {
+    pub ports: Setting<String>,
+    pub backend: Setting<String>,
+    pub inactivity_timeout_s: Setting<Whole>,
+    pub port_reuse_delay_s: Setting<Whole>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Calls {
+    pub answer_timeout_s: Setting<Whole>,
+    pub ws_grace_s: Setting<Whole>,
+    pub max_calls: Setting<Whole>,
+    pub drain_timeout_s: Setting<Whole>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Hooks {
+    pub timeout_s: Setting<Whole>,
+    pub failure_code: Setting<Whole>,
+    pub give_up_s: Setting<Whole>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct App {
+    pub app_id: Setting<String>,
+    pub app_secret: Setting<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Number {
+    pub number: Setting<String>,
+    pub subnets: Vec<Spanned<String>>,
+    pub app_id: Setting<String>,
+    pub auth: Setting<Auth>,
+    pub hook: Setting<String>,
+    pub hook_content_type: Setting<String>,
+    pub client_id: Setting<String>,
+    pub answer: Setting<Answer>,
+    pub sip_server: Setting<String>,
+    pub sip_proxy: Setting<String>,
+    pub sip_auth: Setting<Auth>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Auth {
+    pub username: Setting<String>,
+    pub password: Setting<String>,
+}
+
+/// `"ask"`, `"echo"`, or a table.
+#[derive(Debug)]
+pub enum Answer {
+    Word(String),
+    Room(AnswerRoom),
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AnswerRoom {
+    pub room: Setting<String>,
+    pub peer: Setting<String>,
+}
+
+/// A list of numbers, or `"1-3,5"`.
+#[derive(Debug)]
+pub enum Cores {
+    Text(String),
+    List(Vec<u64>),
+}
+
+/// A string or a list of strings.
+#[derive(Debug)]
+pub struct Strings(pub Vec<String>);
+
+/// A number that is not negative.
+#[derive(Debug, Clone, Copy)]
+pub struct Whole(pub u64);
+
+impl<'de> Deserialize<'de> for Whole {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visit;
+        impl Visitor<'_> for Visit {
+            type Value = Whole;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a whole number that is not negative")
+            }
+            fn visit_u64<E: de::Error>(self, value: u64) -> Result<Whole, E> {
+                Ok(Whole(value))
+            }
+            fn visit_i64<E: de::Error>(self, value: i64) -> Result<Whole, E> {
+                u64::try_from(value)
+                    .map(Whole)
+                    .map_err(|_| E::invalid_value(de::Unexpected::Signed(value), &self))
+            }
+        }
+        deserializer.deserialize_any(Visit)
+    }
+}
+
+impl<'de> Deserialize<'de> for Strings {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visit;
+        impl<'de> Visitor<'de> for Visit {
+            type Value = Strings;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string or a list of strings")
+            }
+            fn visit_str<E: de::Error>(self, value: &str) -> Result<Strings, E> {
+                Ok(Strings(vec![value.to_string()]))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Strings, A::Error> {
+                let mut values = Vec::new();
+                while let Some(value) = list.next_element()? {
+                    values.push(value);
+                }
+                Ok(Strings(values))
+            }
+        }
+        deserializer.deserialize_any(Visit)
+    }
+}
+
+impl<'de> Deserialize<'de> for Cores {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visit;
+        impl<'de> Visitor<'de> for Visit {
+            type Value = Cores;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of core numbers like [1, 2] or a text like \"1-3\"")
+            }
+            fn visit_str<E: de::Error>(self, value: &str) -> Result<Cores, E> {
+                Ok(Cores::Text(value.to_string()))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Cores, A::Error> {
+                let mut values = Vec::new();
+                while let Some(Whole(value)) = list.next_element()? {
+                    values.push(value);
+                }
+                Ok(Cores::List(values))
+            }
+        }
+        deserializer.deserialize_any(Visit)
+    }
+}
+
+impl<'de> Deserialize<'de> for Answer {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visit;
+        impl<'de> Visitor<'de> for Visit {
+            type Value = Answer;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(
+                    "\"ask\", \"echo\" or a table like { room = \"lobby\", peer = \"{from}\" }",
+                )
+            }
+            fn visit_str<E: de::Error>(self, value: &str) -> Result<Answer, E> {
+                Ok(Answer::Word(value.to_string()))
+            }
+            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Answer, A::Error> {
+                AnswerRoom::deserialize(de::value::MapAccessDeserializer::new(map))
+                    .map(Answer::Room)
+            }
+        }
+        deserializer.deserialize_any(Visit)
+    }
+}
