@@ -417,15 +417,8 @@ fn own(text: String) -> Value {
     Value::Own(text.into())
 }
 
-/// The tag parameter of a From or To value.
 fn tag(value: &str) -> Option<&str> {
-    let after_uri = super::text::find_outside(value, |b| b == b';')?;
-    super::text::split_outside(&value[after_uri + 1..], b';').find_map(|param| {
-        let (name, tag) = param.split_once('=')?;
-        name.trim_ascii()
-            .eq_ignore_ascii_case("tag")
-            .then(|| tag.trim_ascii())
-    })
+    std::str::from_utf8(super::text::tag(value.as_bytes())?).ok()
 }
 
 impl fmt::Debug for Headers {

@@ -4,7 +4,8 @@
 //! Messages: [`parse`] turns a datagram into a [`message::Message`] whose
 //! header values stay raw text until a typed accessor of [`headers::Headers`]
 //! is asked ([`via`], [`name_addr`], [`uri`]); [`print`](mod@print) writes one
-//! back. Behaviour: [`transaction`] holds the state machines of one request
+//! back. [`routing`] finds the shard that owns a datagram before anything is
+//! parsed. Behaviour: [`transaction`] holds the state machines of one request
 //! each, [`agent`] all that a call needs of SIP.
 
 pub mod agent;
@@ -16,6 +17,7 @@ pub mod name_addr;
 pub mod params;
 pub mod parse;
 pub mod print;
+pub mod routing;
 pub mod status;
 pub mod text;
 pub mod transaction;

@@ -46,8 +46,7 @@ pub fn port(text: &str) -> Result<u16, Malformed> {
 }
 
 /// The first place outside of a quoted string and outside of `<>` where `wanted` says yes.
-pub fn find_outside(text: &str, wanted: impl Fn(u8) -> bool) -> Option<usize> {
-    let bytes = text.as_bytes();
+pub fn find_outside(bytes: &[u8], wanted: impl Fn(u8) -> bool) -> Option<usize> {
     let mut at = 0;
     while let Some(&b) = bytes.get(at) {
         if wanted(b) {
@@ -123,7 +122,7 @@ pub fn split_outside(text: &str, separator: u8) -> impl Iterator<Item = &str> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {
         let text = rest?;
-        let piece = match find_outside(text, |b| b == separator) {
+        let piece = match find_outside(text.as_bytes(), |b| b == separator) {
             Some(at) => {
                 rest = Some(&text[at + 1..]);
                 &text[..at]
@@ -135,6 +134,23 @@ pub fn split_outside(text: &str, separator: u8) -> impl Iterator<Item = &str> {
         };
         Some(piece.trim_ascii())
     })
+}
+
+/// The tag parameter of a From or To value.
+pub fn tag(value: &[u8]) -> Option<&[u8]> {
+    let semicolon = |bytes: &[u8]| find_outside(bytes, |b| b == b';');
+    let mut rest = value;
+    // What is before the first semicolon is the URI.
+    while let Some(at) = semicolon(rest) {
+        rest = &rest[at + 1..];
+        let param = &rest[..semicolon(rest).unwrap_or(rest.len())];
+        if let Some(equals) = param.iter().position(|b| *b == b'=')
+            && param[..equals].trim_ascii().eq_ignore_ascii_case(b"tag")
+        {
+            return Some(param[equals + 1..].trim_ascii());
+        }
+    }
+    None
 }
 
 /// Appends `text` with every octet outside of `plain` as `%HH`.
