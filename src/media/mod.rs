@@ -1,1 +1,39 @@
-//! (room to be furnished)
+//! RTP and RTCP without sockets: the leg table of one shard.
+//!
+//! `io` hands [`table::Table::process_batch`] up to 64 packets at a time; each
+//! comes back with a [`packet::Verdict`]. The packet's port names the leg it
+//! came in on, the leg is linked to another (or to itself: an echo), and the
+//! packet is rewritten in place so that every leg sees one continuous stream
+//! of one SSRC, whoever feeds it. What must happen outside (connect a socket)
+//! is a [`table::Notice`], polled between batches.
+//!
+//! | file | what it holds |
+//! | --- | --- |
+//! | [`packet`] | the slot a datagram lives in, and the verdict on it |
+//! | [`drop_reason`] | why packets are dropped; the labels of the metric |
+//! | [`rtp`], [`rtcp`] | validity and rewriting of the two formats |
+//! | [`payload`] | payload type numbers by codec |
+//! | [`leg`] | what is known of one participant: hot lines and cold line |
+//! | [`latch`] | whose packets count: the source rules |
+//! | [`table`] | open, link, close: everything that is not per packet |
+//! | [`batch`] | everything that is per packet |
+//! | [`stats`] | RFC 3550 A.3 and A.8 |
+
+pub mod batch;
+pub mod drop_reason;
+pub mod latch;
+pub mod leg;
+pub mod packet;
+pub mod payload;
+pub mod rtcp;
+pub mod rtp;
+pub mod stats;
+pub mod table;
+
+pub use drop_reason::{DropCounters, DropReason};
+pub use latch::Latch;
+pub use leg::{LegOptions, Remote};
+pub use packet::{Packet, Verdict};
+pub use payload::PayloadMapping;
+pub use stats::LegStats;
+pub use table::{Counters, Notice, Table, TableSettings};
