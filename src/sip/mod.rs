@@ -5,10 +5,11 @@
 //! header values stay raw text until a typed accessor of [`headers::Headers`]
 //! is asked ([`via`], [`name_addr`], [`uri`]); [`print`](mod@print) writes one
 //! back. [`routing`] finds the shard that owns a datagram before anything is
-//! parsed. Behaviour: [`transaction`] holds the state machines of one request
+//! parsed, [`digest`] is authentication both ways. Behaviour: [`transaction`] holds the state machines of one request
 //! each, [`agent`] all that a call needs of SIP.
 
 pub mod agent;
+pub mod digest;
 pub mod header;
 pub mod headers;
 pub mod message;
