@@ -321,7 +321,7 @@ impl Table {
         rtcp::observe(packet.bytes(), own.ssrc, &mut cold.reported);
         let translation = rtcp::Translation {
             sender: out.ssrc,
-            stream: (out.is(send_state::STARTED) && out.source_ssrc == receive.ssrc).then(|| {
+            stream: (out.is(send_state::STARTED) && out.source_ssrc == receive.ssrc).then_some({
                 rtcp::Stream {
                     ssrc: out.source_ssrc,
                     timestamp_offset: out.timestamp_offset,
