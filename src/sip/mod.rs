@@ -9,12 +9,15 @@
 //! each, [`agent`] all that a call needs of SIP.
 
 pub mod agent;
+pub mod counters;
+pub mod dialog;
 pub mod digest;
 pub mod header;
 pub mod headers;
 pub mod message;
 pub mod method;
 pub mod name_addr;
+pub mod outbox;
 pub mod params;
 pub mod parse;
 pub mod print;

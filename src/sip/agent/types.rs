@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 
-use crate::ids::{ListenerId, ShardId};
+use crate::ids::ShardId;
 use crate::sip::transaction::TimerSettings;
 
 /// What an agent is made of.
@@ -13,7 +13,7 @@ pub struct AgentSettings {
     /// The shard the agent works for: written into its tags and branches, so
     /// that a datagram the kernel gave to another shard finds its way.
     pub shard: ShardId,
-    /// The SIP sockets; the place in the list is the [`ListenerId`].
+    /// The SIP sockets; the place in the list is the [`ListenerId`](crate::ids::ListenerId).
     pub listeners: Vec<Listener>,
     /// Text of the User-Agent and Server header fields.
     pub user_agent: String,
@@ -37,17 +37,6 @@ pub struct Listener {
     pub bound: SocketAddr,
     /// The address that peers can reach: goes into Via and Contact.
     pub advertised: SocketAddr,
-}
-
-/// A datagram to be sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Transmit {
-    /// The socket to send it from.
-    pub listener: ListenerId,
-    /// Where to.
-    pub destination: SocketAddr,
-    /// The octets.
-    pub payload: Bytes,
 }
 
 /// A message body, opaque to this room.

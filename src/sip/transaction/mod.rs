@@ -3,10 +3,19 @@
 
 use std::time::Duration;
 
+mod client;
 pub mod client_invite;
 pub mod client_non_invite;
+mod derive;
+mod key;
+mod layer;
+mod machine;
+mod server;
 pub mod server_invite;
 pub mod server_non_invite;
+
+pub use derive::{ack_of_failure, cancel_of};
+pub use layer::{Failure, Full, Layer, RequestFor, ResponseFor, TransactionId};
 
 /// What a state machine asks its surroundings to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
