@@ -1,0 +1,75 @@
+"""What /proc says of a process, and free ports."""
+
+import os
+import random
+import socket
+
+TICKS = os.sysconf("SC_CLK_TCK")
+PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+def cpu_seconds(pid):
+    """User and system time of the process so far; None when it is gone."""
+    return _cpu(f"/proc/{pid}/stat")
+
+
+def thread_cpu_seconds(pid):
+    """The same by thread: {tid: (name, seconds)}."""
+    threads = {}
+    try:
+        for tid in os.listdir(f"/proc/{pid}/task"):
+            place = f"/proc/{pid}/task/{tid}"
+            seconds = _cpu(f"{place}/stat")
+            with open(f"{place}/comm") as comm:
+                threads[tid] = (comm.read().strip(), seconds or 0.0)
+    except OSError:
+        pass
+    return threads
+
+
+def _cpu(stat):
+    try:
+        with open(stat) as file:
+            fields = file.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / TICKS
+    except OSError:
+        return None
+
+
+def resident_bytes(pid):
+    """Memory of the process that is in RAM; 0 when it is gone."""
+    try:
+        with open(f"/proc/{pid}/statm") as statm:
+            return int(statm.read().split()[1]) * PAGE
+    except OSError:
+        return 0
+
+
+def free_udp_port(address="127.0.0.1"):
+    """A UDP port nobody has; below the ephemeral range, where nobody gets one by chance."""
+    for _ in range(200):
+        port = random.randrange(10000, 15000)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.bind((address, port))
+                return port
+            except OSError:
+                continue
+    raise RuntimeError("no free UDP port between 10000 and 15000")
+
+
+def free_tcp_port(address="127.0.0.1"):
+    """A TCP port nobody has."""
+    with socket.socket() as probe:
+        probe.bind((address, 0))
+        return probe.getsockname()[1]
+
+
+def pin(cores):
+    """For subprocess's preexec_fn: run on these cores, if any are named."""
+
+    def apply():
+        if cores:
+            os.sched_setaffinity(0, cores)
+
+    return apply
