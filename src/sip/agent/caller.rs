@@ -54,7 +54,7 @@ impl Agent {
         headers.push(HeaderName::To, call.to.without_tag().to_string());
         let call_id = (self.stack.random.next_u64(), self.stack.random.next_u64());
         let call_id = format!("{:016x}{:016x}", call_id.0, call_id.1);
-        headers.push(HeaderName::CallId, call_id);
+        headers.push(HeaderName::CallId, call_id.as_str());
         let cseq = CSeq {
             number: 1,
             method: Method::Invite,
@@ -84,6 +84,7 @@ impl Agent {
             auth: call.auth.map(|auth| Box::new(Auth::new(auth))),
             phase: Phase::Outgoing(Outgoing {
                 transaction,
+                call_id: call_id.into(),
                 forks: Vec::new(),
                 heard: false,
                 cancelled: None,
@@ -92,6 +93,16 @@ impl Agent {
         let ring_end = now + call.ring_timeout;
         self.stack.set_timer(id, SessionTimer::Ring, ring_end);
         Ok(id)
+    }
+
+    /// The Call-ID of a call of ours, or of one that is established.
+    pub fn call_id(&self, id: SessionId) -> Option<&str> {
+        match &self.sessions.get(id)?.phase {
+            Phase::Outgoing(outgoing) => Some(&outgoing.call_id),
+            Phase::Incoming(incoming) => incoming.request.headers.call_id().ok(),
+            Phase::Established(established) => Some(&established.dialog.call_id),
+            Phase::Ending(dialog) => Some(&dialog.call_id),
+        }
     }
 
     /// Gives a call of ours up (RFC 3261 section 9.1): CANCEL once a 1xx has

@@ -165,3 +165,24 @@ pub enum Event {
         session: SessionId,
     },
 }
+
+impl Event {
+    /// The session it happened in.
+    pub fn session(&self) -> SessionId {
+        match self {
+            Event::Invite { session, .. }
+            | Event::Cancelled { session }
+            | Event::Provisional { session, .. }
+            | Event::Answered { session, .. }
+            | Event::Failed { session, .. }
+            | Event::Acknowledged { session, .. }
+            | Event::Offer { session, .. }
+            | Event::OfferAnswered { session, .. }
+            | Event::OfferRefused { session, .. }
+            | Event::Info { session, .. }
+            | Event::Bye { session }
+            | Event::Lost { session, .. }
+            | Event::Ended { session } => *session,
+        }
+    }
+}

@@ -45,6 +45,7 @@ pub(super) enum Phase {
 #[derive(Debug)]
 pub(super) struct Outgoing {
     pub transaction: TransactionId,
+    pub call_id: Box<str>,
     /// Remote tags of the early dialogs; the place is the fork's number.
     pub forks: Vec<Box<str>>,
     /// A 1xx came: CANCEL may be sent (RFC 3261 section 9.1).
@@ -187,6 +188,12 @@ impl Sessions {
         let tag = session.tag;
         let index = self.slots.insert(session);
         self.by_tag.insert(tag, index as u32);
+    }
+
+    pub fn get(&self, id: SessionId) -> Option<&Session> {
+        self.slots
+            .get(id.index as usize)
+            .filter(|session| session.id == id)
     }
 
     pub fn get_mut(&mut self, id: SessionId) -> Option<&mut Session> {
