@@ -1,5 +1,35 @@
 //! Calls and rooms: the only room of the house that knows SIP *and* media.
 //! Pure: time, seeds, ports and datagrams are handed in.
+//!
+//! | file | what it holds |
+//! | --- | --- |
+//! | `calls` | the calls of a shard, and which input goes to which part |
+//! | `incoming` | from an INVITE to our answer |
+//! | `outgoing` | from a request to the peer's answer |
+//! | `in_dialog` | offers in a dialog: hold, codec and address changes |
+//! | `ending` | how calls end |
+//! | `room` | rooms and their media legs |
+//! | `query` | snapshots with statistics from several shards |
+//! | `description` | between SDP and the leg table |
+//! | `request`, `event` | the words spoken with the api |
 
+mod calls;
+mod clock;
+mod description;
+mod ending;
 pub mod event;
+mod in_dialog;
+mod incoming;
+mod outgoing;
+mod output;
+mod query;
 pub mod request;
+pub mod room;
+mod state;
+
+pub use calls::{CallSettings, Calls};
+pub use clock::WallClock;
+pub use output::Output;
+
+#[cfg(test)]
+mod tests;

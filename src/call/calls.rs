@@ -1,0 +1,338 @@
+//! The calls of one shard: a table, and which input goes to which part of it.
+//! What happens to an incoming call stands in `incoming`, to an outgoing one
+//! in `outgoing`, to an answered one in `in_dialog`, and how any ends in
+//! `ending`.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use crate::book::Book;
+use crate::call::clock::WallClock;
+use crate::call::event::{CallEvent, CallEventKind};
+use crate::call::output::Output;
+use crate::call::query::Queries;
+use crate::call::request::{Action, CallError, CallReply, CallRequest};
+use crate::call::room::{RoomNotice, RoomRequest};
+use crate::call::state::{Call, Phase};
+use crate::ids::{CallId, ListenerId, RequestId, RoomKey, SessionId, ShardId};
+use crate::sip::agent::{Agent, Event, Transmit};
+use crate::timers::Timers;
+
+/// What the calls of a shard need to know.
+#[derive(Debug, Clone)]
+pub struct CallSettings {
+    /// This shard.
+    pub shard: ShardId,
+    /// On which shard a room lives.
+    pub room_shard: fn(&RoomKey, u8) -> ShardId,
+    /// How many shards there are.
+    pub shards: u8,
+    /// Turns instants into wall-clock time.
+    pub clock: WallClock,
+    /// When so many calls are alive, new ones get 503.
+    pub max_calls: usize,
+    /// An incoming call nobody acts upon within this is refused with 480.
+    pub answer_timeout: Duration,
+    /// Realm of our digest challenges (RFC 3261 section 22.1).
+    pub realm: String,
+    /// Addresses of our SIP listeners as peers see them, by [`ListenerId`].
+    pub listeners: Vec<SocketAddr>,
+    /// Where call ids come from.
+    pub seed: [u8; 32],
+}
+
+/// Seconds after which a peer that got a 503 may try again.
+pub(super) const RETRY_AFTER_SECONDS: u32 = 2;
+
+/// All calls of a shard.
+pub struct Calls {
+    pub(super) settings: CallSettings,
+    pub(super) agent: Agent,
+    pub(super) book: Arc<Book>,
+    pub(super) calls: HashMap<CallId, Call>,
+    pub(super) sessions: HashMap<SessionId, CallId>,
+    pub(super) timers: Timers<CallId>,
+    pub(super) outputs: VecDeque<Output>,
+    pub(super) queries: Queries,
+    pub(super) random: StdRng,
+    pub(super) draining: bool,
+    congested: bool,
+    pub(super) refusals: HashMap<&'static str, u64>,
+}
+
+impl Calls {
+    /// No calls yet.
+    pub fn new(settings: CallSettings, agent: Agent, book: Arc<Book>) -> Self {
+        let random = StdRng::from_seed(settings.seed);
+        Calls {
+            settings,
+            agent,
+            book,
+            calls: HashMap::new(),
+            sessions: HashMap::new(),
+            timers: Timers::new(),
+            outputs: VecDeque::new(),
+            queries: Queries::default(),
+            random,
+            draining: false,
+            congested: false,
+            refusals: HashMap::new(),
+        }
+    }
+
+    /// A SIP datagram has come in.
+    pub fn handle_datagram(
+        &mut self,
+        now: Instant,
+        listener: ListenerId,
+        source: SocketAddr,
+        datagram: &[u8],
+    ) {
+        self.agent.handle_datagram(now, listener, source, datagram);
+        self.handle_agent_events(now);
+    }
+
+    /// The network says that `destination` cannot be reached.
+    pub fn handle_unreachable(
+        &mut self,
+        now: Instant,
+        listener: ListenerId,
+        destination: SocketAddr,
+    ) {
+        self.agent.transport_error(now, listener, destination);
+        self.handle_agent_events(now);
+    }
+
+    /// Serves a request of the api. Requests about rooms and counters are not
+    /// for calls; they are answered by the shard.
+    pub fn handle_request(&mut self, now: Instant, id: RequestId, request: CallRequest) {
+        match request {
+            CallRequest::Dial(dial) => self.dial(now, id, dial),
+            CallRequest::Act { call, action } => self.act(now, id, call, action),
+            CallRequest::Call(call) => self.query_call(id, call),
+            CallRequest::Calls(app) => self.query_app(id, &app),
+            CallRequest::UseBook(book) => {
+                self.book = book;
+                self.reply(id, CallReply::Done);
+            }
+            CallRequest::Drain => {
+                self.draining = true;
+                self.reply(id, CallReply::Done);
+            }
+            CallRequest::EndAll => {
+                let all: Vec<CallId> = self.calls.keys().copied().collect();
+                for call in all {
+                    self.end(now, call, "shutdown");
+                }
+                self.reply(id, CallReply::Done);
+            }
+            CallRequest::Rooms(_) | CallRequest::Room(_) | CallRequest::Counters => {}
+        }
+        self.handle_agent_events(now);
+    }
+
+    /// The shard where a call's media lives has something to tell.
+    pub fn handle_room(&mut self, now: Instant, notice: RoomNotice) {
+        match notice {
+            RoomNotice::Joined {
+                call,
+                local,
+                allowed,
+            } => self.joined(now, call, local, allowed),
+            RoomNotice::Refused { call, error } => self.join_refused(now, call, error),
+            RoomNotice::Allowed {
+                call,
+                codecs,
+                renegotiate,
+            } => self.allowed(now, call, codecs, renegotiate),
+            RoomNotice::Silent { call } => self.silent(now, call),
+            RoomNotice::Left { call, media } => self.left(now, call, media),
+            RoomNotice::Statistics { query, media, .. } => {
+                if let Some((id, reply)) = self.queries.answered(query, media) {
+                    self.reply(id, reply);
+                }
+            }
+        }
+        self.handle_agent_events(now);
+    }
+
+    /// Deadlines up to `now` have passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.agent.handle_timeout(now);
+        self.handle_agent_events(now);
+        while let Some(call) = self.timers.pop(now) {
+            self.nobody_acted(now, call);
+        }
+        self.handle_agent_events(now);
+    }
+
+    /// When [`Self::handle_timeout`] has to be called next.
+    pub fn next_timeout(&mut self) -> Option<Instant> {
+        [self.agent.next_timeout(), self.timers.next_deadline()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// The next SIP datagram to send.
+    pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.agent.poll_transmit()
+    }
+
+    /// The next thing to do for a call.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// How many calls are alive.
+    pub fn len(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// Whether there are no calls.
+    pub fn is_empty(&self) -> bool {
+        self.calls.is_empty()
+    }
+
+    /// While true no new calls are taken: the api does not keep up with the
+    /// events of those there are.
+    pub fn set_congested(&mut self, congested: bool) {
+        self.congested = congested;
+    }
+
+    /// The user agent's counters.
+    pub fn agent(&self) -> &Agent {
+        &self.agent
+    }
+
+    /// How many incoming calls were refused, by reason.
+    pub fn refusals(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.refusals.iter().map(|(label, count)| (*label, *count))
+    }
+
+    fn handle_agent_events(&mut self, now: Instant) {
+        while let Some(event) = self.agent.poll_event() {
+            self.handle_agent_event(now, event);
+        }
+    }
+
+    fn handle_agent_event(&mut self, now: Instant, event: Event) {
+        if let Event::Invite { session, invite } = event {
+            self.invited(now, session, *invite);
+            return;
+        }
+        let Some(&call) = self.sessions.get(&event.session()) else {
+            // Its call ended before the SIP side did: nobody is left to tell.
+            return;
+        };
+        match event {
+            Event::Invite { .. } => {}
+            Event::Cancelled { .. } => self.caller_cancelled(now, call),
+            Event::Provisional { code, body, .. } => self.provisional(now, call, code, body),
+            Event::Answered { code, body, .. } => self.answered(now, call, code, body),
+            Event::Failed { code, reason, .. } => self.failed(now, call, code, &reason),
+            Event::Acknowledged { body, .. } => self.acknowledged(now, call, body),
+            Event::Offer {
+                session,
+                offer,
+                method,
+                body,
+            } => self.offered(now, call, session, offer, &method, body),
+            Event::OfferAnswered { body, .. } => self.offer_answered(now, call, body),
+            Event::OfferRefused { code, .. } => self.offer_refused(call, code),
+            Event::Info { .. } => {}
+            Event::Bye { .. } => self.peer_hung_up(now, call),
+            Event::Lost { reason, .. } => self.lost(now, call, reason),
+            Event::Ended { .. } => self.session_over(now, call),
+        }
+    }
+
+    fn act(&mut self, now: Instant, id: RequestId, call: CallId, action: Action) {
+        if !self.calls.contains_key(&call) {
+            self.reply(id, CallReply::Refused(CallError::UnknownCall));
+            return;
+        }
+        match action {
+            Action::Ring => self.ring(now, id, call),
+            Action::Accept(stream) => self.accept(now, id, call, stream),
+            Action::Reject(code) => self.reject(now, id, call, code),
+            Action::End => {
+                self.end(now, call, "local");
+                self.reply(id, CallReply::Done);
+            }
+        }
+    }
+
+    pub(super) fn reply(&mut self, id: RequestId, reply: CallReply) {
+        self.outputs.push_back(Output::Reply(id, reply));
+    }
+
+    pub(super) fn refuse_wrong_state(&mut self, id: RequestId, call: CallId, action: &'static str) {
+        let state = self
+            .calls
+            .get(&call)
+            .map_or("ended", |call| call.state().label());
+        let error = CallError::WrongState { action, state };
+        self.reply(id, CallReply::Refused(error));
+    }
+
+    pub(super) fn tell(&mut self, now: Instant, call: CallId, kind: CallEventKind) {
+        let Some(call) = self.calls.get(&call) else {
+            return;
+        };
+        self.outputs.push_back(Output::Event(CallEvent {
+            call: call.id,
+            app: call.app.clone(),
+            timestamp_ms: self.settings.clock.unix_ms(now),
+            kind,
+        }));
+    }
+
+    /// Sends a request to the shard where the call's media lives.
+    pub(super) fn ask_room(&mut self, call: CallId, request: RoomRequest) {
+        let shard = self.media_shard(call);
+        self.outputs.push_back(Output::Room(shard, request));
+    }
+
+    /// An echo is its call's own; a room lives where its name hashes to.
+    pub(super) fn media_shard(&self, call: CallId) -> ShardId {
+        match self.calls.get(&call).and_then(|call| call.stream.as_ref()) {
+            Some(stream) => (self.settings.room_shard)(&stream.room, self.settings.shards),
+            None => self.settings.shard,
+        }
+    }
+
+    pub(super) fn new_call_id(&mut self) -> CallId {
+        CallId {
+            shard: self.settings.shard,
+            random: self.random.random(),
+        }
+    }
+
+    pub(super) fn bind_session(&mut self, call: CallId, session: SessionId) {
+        self.sessions.insert(session, call);
+        if let Some(call) = self.calls.get_mut(&call) {
+            call.session = Some(session);
+        }
+    }
+
+    /// The SIP side of the call is over or no longer of interest.
+    pub(super) fn unbind_session(&mut self, call: CallId) -> Option<SessionId> {
+        let session = self.calls.get_mut(&call)?.session.take()?;
+        self.sessions.remove(&session);
+        Some(session)
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.congested || self.calls.len() >= self.settings.max_calls
+    }
+
+    pub(super) fn phase(&self, call: CallId) -> Option<&Phase> {
+        Some(&self.calls.get(&call)?.phase)
+    }
+}

@@ -1,0 +1,436 @@
+//! Incoming calls, from the INVITE to the answer.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tracing::info;
+
+use crate::book::{Answering, Number};
+use crate::call::calls::{Calls, RETRY_AFTER_SECONDS};
+use crate::call::description;
+use crate::call::event::{Arrival, CallEventKind};
+use crate::call::request::{CallError, CallReply, Direction, Stream};
+use crate::call::room::{LegAddress, Place, RoomRequest};
+use crate::call::state::{Call, Phase};
+use crate::ids::{CallId, RequestId, RoomKey, SessionId};
+use crate::sdp::{Codec, Session};
+use crate::sip::agent::{Authorization, Body, Credentials, IncomingInvite, Rejection};
+use crate::sip::uri::Uri;
+
+/// Nobody acted upon the call in time: 480 Temporarily Unavailable.
+const NOBODY_ANSWERED: u16 = 480;
+/// The application ended a call it had not accepted: 486 Busy Here, which
+/// leaves a forking proxy its other branches (RFC 3261 section 16.7).
+pub(super) const DECLINED: u16 = 486;
+
+impl Calls {
+    /// An INVITE outside a dialog has come in; 100 is sent.
+    pub(super) fn invited(&mut self, now: Instant, session: SessionId, invite: IncomingInvite) {
+        let to_user = user_of(&invite.request_uri);
+        let header_user = user_of(&invite.to.uri);
+        let candidates = [to_user.as_str(), header_user.as_str()];
+        let number = match self.book.admit(&candidates, invite.source.ip()) {
+            Ok(number) => number,
+            Err(refusal) => {
+                info!(
+                    source = %invite.source,
+                    sip_call_id = %invite.sip_call_id,
+                    code = refusal.sip_code(),
+                    "incoming call refused: {refusal}"
+                );
+                self.refuse_invite(now, session, refusal.label(), refusal.sip_code());
+                return;
+            }
+        };
+        if let Some(auth) = &number.auth {
+            let credentials = Credentials {
+                username: auth.username.clone(),
+                password: auth.password.clone(),
+            };
+            let realm = self.settings.realm.clone();
+            match self.agent.authorize(now, session, &realm, &credentials) {
+                Ok(Authorization::Valid) => {}
+                Ok(Authorization::Challenged) | Err(_) => {
+                    self.count_refusal("challenged");
+                    return;
+                }
+            }
+        }
+        if self.draining || self.is_full() {
+            let label = if self.draining {
+                "draining"
+            } else {
+                "too_many_calls"
+            };
+            self.refuse_invite(now, session, label, 503);
+            return;
+        }
+        match offered_description(invite.body.as_ref()) {
+            Ok(()) => self.arrived(now, session, invite, number),
+            Err((label, rejection)) => {
+                info!(
+                    source = %invite.source,
+                    sip_call_id = %invite.sip_call_id,
+                    code = rejection.code,
+                    reason = label,
+                    "incoming call refused for its session description"
+                );
+                self.count_refusal(label);
+                // A session that is gone already needs no answer.
+                let _ = self.agent.reject(now, session, rejection);
+            }
+        }
+    }
+
+    fn arrived(
+        &mut self,
+        now: Instant,
+        session: SessionId,
+        invite: IncomingInvite,
+        number: Arc<Number>,
+    ) {
+        let id = self.new_call_id();
+        let from: Arc<str> = Arc::from(user_of(&invite.from.uri));
+        let to: Arc<str> = Arc::from(number.number.as_str());
+        let stream = match &number.answering {
+            Answering::Ask | Answering::Echo => None,
+            Answering::Room { room, peer } => {
+                let fill = |template: &str| fill_template(template, id, &from, &to);
+                Some(Stream {
+                    room: RoomKey {
+                        app: number.app.clone(),
+                        name: Arc::from(fill(room)),
+                    },
+                    peer: Arc::from(fill(peer)),
+                    record: false,
+                })
+            }
+        };
+        let answered_without_asking = number.answering != Answering::Ask;
+        self.calls.insert(
+            id,
+            Call {
+                id,
+                app: number.app.clone(),
+                direction: Direction::Incoming,
+                from: from.clone(),
+                to: to.clone(),
+                sip_call_id: Arc::from(invite.sip_call_id.as_str()),
+                peer_address: invite.source,
+                stream: None,
+                created: now,
+                answered: None,
+                ended: None,
+                sip_code: Some(100),
+                end_reason: None,
+                held: false,
+                ipv6: invite.source.is_ipv6(),
+                session: None,
+                has_leg: false,
+                exchange: None,
+                allowed: None,
+                offering: false,
+                phase: Phase::Announced {
+                    offer: invite.body,
+                    ringing: false,
+                },
+            },
+        );
+        self.bind_session(id, session);
+        self.tell(
+            now,
+            id,
+            CallEventKind::Arrived(Box::new(Arrival {
+                from,
+                to,
+                source: invite.source,
+                number: number.clone(),
+                answered_without_asking,
+                stream: stream.clone(),
+            })),
+        );
+        match (&number.answering, stream) {
+            (Answering::Ask, _) => self.timers.set(id, now + self.settings.answer_timeout),
+            (Answering::Echo, _) | (Answering::Room { .. }, None) => {
+                self.join(id, Place::Echo, None);
+            }
+            (Answering::Room { .. }, Some(stream)) => self.join(id, Place::Room(stream), None),
+        }
+    }
+
+    /// The application lets the caller hear ringing.
+    pub(super) fn ring(&mut self, now: Instant, request: RequestId, id: CallId) {
+        let Some(call) = self.calls.get_mut(&id) else {
+            return;
+        };
+        let (Phase::Announced { ringing, .. }, Some(session)) = (&mut call.phase, call.session)
+        else {
+            self.refuse_wrong_state(request, id, "Ring");
+            return;
+        };
+        *ringing = true;
+        call.sip_code = Some(180);
+        // The caller may have gone this instant; its event follows.
+        let _ = self.agent.progress(now, session, 180, None);
+        self.reply(request, CallReply::Done);
+    }
+
+    /// The application takes the call into a room.
+    pub(super) fn accept(&mut self, _now: Instant, request: RequestId, id: CallId, stream: Stream) {
+        match self.phase(id) {
+            Some(Phase::Announced { .. }) => self.join(id, Place::Room(stream), Some(request)),
+            _ => self.refuse_wrong_state(request, id, "Accept"),
+        }
+    }
+
+    /// The application, or the want of one, refuses the call with a code.
+    pub(super) fn reject(&mut self, now: Instant, request: RequestId, id: CallId, code: u16) {
+        match self.phase(id) {
+            Some(Phase::Announced { .. }) => {
+                self.turn_away(now, id, Rejection::code(code), "rejected");
+                self.reply(request, CallReply::Done);
+            }
+            _ => self.refuse_wrong_state(request, id, "Reject"),
+        }
+    }
+
+    fn join(&mut self, id: CallId, place: Place, request: Option<RequestId>) {
+        let Some(call) = self.calls.get_mut(&id) else {
+            return;
+        };
+        let Phase::Announced { offer, ringing } = &mut call.phase else {
+            return;
+        };
+        // Media uses the family of the offer's address, which need not be the
+        // one of the signalling.
+        if let Some(Ok(session)) = offer.as_ref().map(description::parse)
+            && let Some(address) = session.audio_address()
+        {
+            call.ipv6 = address.is_ipv6();
+        }
+        let ipv6 = call.ipv6;
+        call.phase = Phase::Joining {
+            offer: offer.take(),
+            ringing: *ringing,
+            request,
+        };
+        if let Place::Room(stream) = &place {
+            call.stream = Some(stream.clone());
+        }
+        call.has_leg = true;
+        self.ask_room(
+            id,
+            RoomRequest::Join {
+                call: id,
+                place,
+                ipv6,
+            },
+        );
+    }
+
+    /// The leg of an accepted call is open: answer the INVITE.
+    pub(super) fn leg_for_incoming(
+        &mut self,
+        now: Instant,
+        id: CallId,
+        local: &LegAddress,
+        allowed: Option<Vec<Codec>>,
+    ) {
+        let mut exchange = description::exchange(local, &mut self.random);
+        let Some(call) = self.calls.get_mut(&id) else {
+            return;
+        };
+        let Phase::Joining { offer, request, .. } = &mut call.phase else {
+            return;
+        };
+        let (offer, request) = (offer.take(), request.take());
+        let codecs = description::allowed_codecs(allowed.as_deref());
+        let described = match &offer {
+            // RFC 3264 section 5: an INVITE without an offer gets ours in the
+            // 200, and its answer comes in the ACK.
+            None => exchange.offer(codecs).map(|ours| (ours, None)),
+            Some(body) => match description::parse(body) {
+                Ok(theirs) => exchange
+                    .answer(&theirs, codecs)
+                    .map(|(ours, negotiated)| (ours, Some(negotiated))),
+                Err(_) => Err(crate::sdp::NegotiationError::NoCommonCodec),
+            },
+        };
+        let (ours, negotiated) = match described {
+            Ok(described) => described,
+            Err(error) => {
+                if let Some(request) = request {
+                    self.reply(request, CallReply::Refused(CallError::NoCommonCodec));
+                }
+                self.tell(now, id, CallEventKind::Error(error.to_string()));
+                let rejection = not_acceptable(&error.to_string());
+                self.turn_away(now, id, rejection, "no_common_codec");
+                return;
+            }
+        };
+        call.exchange = Some(exchange);
+        call.allowed = allowed;
+        call.offering = negotiated.is_none();
+        call.phase = Phase::Active;
+        call.answered = Some(now);
+        call.sip_code = Some(200);
+        let session = call.session;
+        self.timers.stop(&id);
+        if let Some(negotiated) = negotiated {
+            self.connect(id, &negotiated);
+        }
+        if let Some(session) = session {
+            // A caller that has gone this instant is told of by its own event.
+            let _ = self.agent.accept(now, session, description::body(&ours));
+        }
+        self.tell(now, id, CallEventKind::Accepted);
+        if let Some(request) = request {
+            self.reply(request, CallReply::Done);
+        }
+    }
+
+    /// No leg for an accepted call. One that somebody asked for may be put
+    /// elsewhere; one that is answered without asking is refused.
+    pub(super) fn no_leg_for_incoming(&mut self, now: Instant, id: CallId, error: CallError) {
+        let Some(call) = self.calls.get_mut(&id) else {
+            return;
+        };
+        let Phase::Joining {
+            offer,
+            ringing,
+            request,
+        } = &mut call.phase
+        else {
+            return;
+        };
+        let request = request.take();
+        call.phase = Phase::Announced {
+            offer: offer.take(),
+            ringing: *ringing,
+        };
+        call.stream = None;
+        match request {
+            Some(request) => self.reply(request, CallReply::Refused(error)),
+            None => {
+                self.tell(now, id, CallEventKind::Error(error.to_string()));
+                let rejection = match &error {
+                    CallError::RoomFull | CallError::PeerExists => Rejection::code(486),
+                    _ => unavailable(),
+                };
+                self.turn_away(now, id, rejection, "no_media");
+            }
+        }
+    }
+
+    /// The answer timeout of a call nobody acted upon.
+    pub(super) fn nobody_acted(&mut self, now: Instant, id: CallId) {
+        if let Some(Phase::Announced { .. }) = self.phase(id) {
+            self.turn_away(now, id, Rejection::code(NOBODY_ANSWERED), "no_answer");
+        }
+    }
+
+    /// Refuses a call that was announced.
+    pub(super) fn turn_away(
+        &mut self,
+        now: Instant,
+        id: CallId,
+        rejection: Rejection,
+        reason: &'static str,
+    ) {
+        let code = rejection.code;
+        if let Some(call) = self.calls.get_mut(&id) {
+            call.sip_code = Some(code);
+        }
+        if let Some(session) = self.unbind_session(id) {
+            // A caller that has gone this instant needs no answer.
+            let _ = self.agent.reject(now, session, rejection);
+        }
+        self.tell(now, id, CallEventKind::Rejected(code));
+        self.finish(now, id, reason);
+    }
+
+    /// The caller gave up; 487 is sent.
+    pub(super) fn caller_cancelled(&mut self, now: Instant, id: CallId) {
+        if let Some(call) = self.calls.get_mut(&id) {
+            call.sip_code = Some(487);
+            if let Phase::Joining { request, .. } = &mut call.phase
+                && let Some(request) = request.take()
+            {
+                self.refuse_wrong_state(request, id, "Accept");
+            }
+        }
+        self.unbind_session(id);
+        self.tell(now, id, CallEventKind::CallerCancelled);
+        self.finish(now, id, "cancelled");
+    }
+
+    fn refuse_invite(&mut self, now: Instant, session: SessionId, label: &'static str, code: u16) {
+        self.count_refusal(label);
+        let rejection = match code {
+            503 => unavailable(),
+            code => Rejection::code(code),
+        };
+        // A session that is gone already needs no answer.
+        let _ = self.agent.reject(now, session, rejection);
+    }
+
+    fn count_refusal(&mut self, label: &'static str) {
+        *self.refusals.entry(label).or_insert(0) += 1;
+    }
+}
+
+/// 503 that says when to come back (RFC 3261 section 21.5.4).
+pub(super) fn unavailable() -> Rejection {
+    Rejection {
+        retry_after: Some(RETRY_AFTER_SECONDS),
+        ..Rejection::code(503)
+    }
+}
+
+/// 488 with the reason in a Warning (RFC 3261 section 20.43, code 399).
+fn not_acceptable(reason: &str) -> Rejection {
+    let quoted: String = reason
+        .chars()
+        .filter(|c| !matches!(c, '"' | '\\' | '\r' | '\n'))
+        .collect();
+    Rejection {
+        warning: Some(format!("399 ringwire \"{quoted}\"")),
+        ..Rejection::code(488)
+    }
+}
+
+/// Can the caller's description lead to a call at all? Found out before
+/// anybody is bothered.
+fn offered_description(body: Option<&Body>) -> Result<(), (&'static str, Rejection)> {
+    let Some(body) = body else {
+        return Ok(());
+    };
+    let session: Session = description::parse(body).map_err(|error| {
+        let rejection = Rejection {
+            reason: Some("Bad Session Description".to_string()),
+            ..Rejection::code(400)
+        };
+        info!("session description not understood: {error}");
+        ("bad_sdp", rejection)
+    })?;
+    if session.audio_codecs().iter().any(|codec| codec.is_audio()) {
+        return Ok(());
+    }
+    let reason = "no audio codec in common; PCMU, PCMA, G722 and opus are spoken here";
+    Err(("no_common_codec", not_acceptable(reason)))
+}
+
+/// The user part, or the host where there is none.
+fn user_of(uri: &Uri) -> String {
+    match uri.user() {
+        Some(user) => user.into_owned(),
+        None => uri.host().map(ToString::to_string).unwrap_or_default(),
+    }
+}
+
+fn fill_template(template: &str, id: CallId, from: &str, to: &str) -> String {
+    template
+        .replace("{call_id}", &id.to_string())
+        .replace("{from}", from)
+        .replace("{to}", to)
+}

@@ -1,0 +1,239 @@
+//! Outgoing calls, from the request to the answer.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::call::calls::Calls;
+use crate::call::description;
+use crate::call::event::CallEventKind;
+use crate::call::request::{CallError, CallReply, CallState, Dial, Direction};
+use crate::call::room::{LegAddress, Place, RoomRequest};
+use crate::call::state::{Call, Phase};
+use crate::ids::{CallId, ListenerId, RequestId, SessionId};
+use crate::sdp::Codec;
+use crate::sip::agent::{Body, Credentials, OutgoingInvite};
+use crate::sip::name_addr::NameAddr;
+use crate::sip::text::Malformed;
+use crate::sip::uri::{Host, Uri, parse_host_port};
+
+impl Calls {
+    /// Starts an outgoing call by opening its leg.
+    pub(super) fn dial(&mut self, now: Instant, request: RequestId, dial: Box<Dial>) {
+        if self.draining {
+            self.reply(request, CallReply::Refused(CallError::Draining));
+            return;
+        }
+        if self.is_full() {
+            self.reply(request, CallReply::Refused(CallError::TooManyCalls));
+            return;
+        }
+        let id = self.new_call_id();
+        let ipv6 = dial.destination.is_ipv6();
+        let place = Place::Room(dial.stream.clone());
+        self.calls.insert(
+            id,
+            Call {
+                id,
+                app: dial.app.clone(),
+                direction: Direction::Outgoing,
+                from: Arc::from(dial.from_number.as_str()),
+                to: Arc::from(dial.to_number.as_str()),
+                sip_call_id: Arc::from(""),
+                peer_address: dial.destination,
+                stream: Some(dial.stream.clone()),
+                created: now,
+                answered: None,
+                ended: None,
+                sip_code: None,
+                end_reason: None,
+                held: false,
+                ipv6,
+                session: None,
+                has_leg: true,
+                exchange: None,
+                allowed: None,
+                offering: false,
+                phase: Phase::Opening { dial, request },
+            },
+        );
+        self.ask_room(
+            id,
+            RoomRequest::Join {
+                call: id,
+                place,
+                ipv6,
+            },
+        );
+    }
+
+    /// The leg of an outgoing call is open: send the INVITE.
+    pub(super) fn leg_for_outgoing(
+        &mut self,
+        now: Instant,
+        id: CallId,
+        local: &LegAddress,
+        allowed: Option<Vec<Codec>>,
+    ) {
+        let mut exchange = description::exchange(local, &mut self.random);
+        let Some(call) = self.calls.get_mut(&id) else {
+            return;
+        };
+        let Phase::Opening { dial, request } = &call.phase else {
+            return;
+        };
+        let request = *request;
+        let listeners = &self.settings.listeners;
+        let invite = exchange
+            .offer(description::allowed_codecs(allowed.as_deref()))
+            .map_err(|_| CallError::NoCommonCodec)
+            .and_then(|offer| outgoing_invite(dial, listeners, description::body(&offer)));
+        let started: Result<SessionId, CallError> = invite.and_then(|invite| {
+            let started = self.agent.invite(now, invite);
+            started.map_err(|_| CallError::TooManyCalls)
+        });
+        match started {
+            Ok(session) => {
+                call.exchange = Some(exchange);
+                call.allowed = allowed;
+                call.phase = Phase::Calling {
+                    progress: CallState::Trying,
+                };
+                if let Some(sip_call_id) = self.agent.call_id(session) {
+                    call.sip_call_id = Arc::from(sip_call_id);
+                }
+                self.bind_session(id, session);
+                self.reply(request, CallReply::Dialed(id));
+            }
+            Err(error) => self.never_started(now, id, error),
+        }
+    }
+
+    /// No leg for an outgoing call: the request is refused, and the call was
+    /// never one.
+    pub(super) fn never_started(&mut self, _now: Instant, id: CallId, error: CallError) {
+        let Some(call) = self.calls.remove(&id) else {
+            return;
+        };
+        if let Phase::Opening { request, .. } = call.phase {
+            self.reply(request, CallReply::Refused(error));
+        }
+        if call.has_leg
+            && let Some(stream) = &call.stream
+        {
+            let shard = (self.settings.room_shard)(&stream.room, self.settings.shards);
+            let leave = RoomRequest::Leave { call: id };
+            self.outputs
+                .push_back(crate::call::output::Output::Room(shard, leave));
+        }
+    }
+
+    /// A 1xx has come.
+    pub(super) fn provisional(&mut self, now: Instant, id: CallId, code: u16, body: Option<Body>) {
+        let early = body.is_some() && self.apply_answer(id, body.as_ref()).is_ok();
+        let Some(call) = self.calls.get_mut(&id) else {
+            return;
+        };
+        call.sip_code = Some(code);
+        let Phase::Calling { progress } = &mut call.phase else {
+            // A 1xx that crossed our CANCEL is no news.
+            return;
+        };
+        if early {
+            *progress = CallState::Early;
+        } else if code == 180 && *progress == CallState::Trying {
+            *progress = CallState::Ringing;
+        }
+        let kind = if early {
+            CallEventKind::Early(code)
+        } else {
+            CallEventKind::Provisional(code)
+        };
+        self.tell(now, id, kind);
+    }
+
+    /// The first 2xx has come; its ACK is sent.
+    pub(super) fn answered(&mut self, now: Instant, id: CallId, code: u16, body: Option<Body>) {
+        let Some(call) = self.calls.get_mut(&id) else {
+            return;
+        };
+        let Phase::Calling { progress } = call.phase else {
+            return;
+        };
+        call.phase = Phase::Active;
+        call.sip_code = Some(code);
+        call.answered = Some(now);
+        self.tell(now, id, CallEventKind::Answered(code));
+        // A peer that gave its answer in a 183 may leave it out of the 200.
+        let described_early = body.is_none() && progress == CallState::Early;
+        if described_early {
+            return;
+        }
+        if let Err(reason) = self.apply_answer(id, body.as_ref()) {
+            self.tell(now, id, CallEventKind::Error(reason));
+            self.end(now, id, "bad_answer");
+        }
+    }
+
+    /// The INVITE has failed for good.
+    pub(super) fn failed(&mut self, now: Instant, id: CallId, code: u16, reason: &str) {
+        self.unbind_session(id);
+        let Some(call) = self.calls.get_mut(&id) else {
+            return;
+        };
+        call.sip_code = Some(code);
+        if matches!(call.phase, Phase::Cancelling) {
+            self.finish(now, id, "local");
+            return;
+        }
+        tracing::debug!(call_id = %id, code, reason, "outgoing call failed");
+        self.tell(now, id, CallEventKind::Failed(code));
+        self.finish(now, id, "failed");
+    }
+}
+
+/// The INVITE that dials.
+fn outgoing_invite(
+    dial: &Dial,
+    listeners: &[std::net::SocketAddr],
+    body: Body,
+) -> Result<OutgoingInvite, CallError> {
+    let ipv6 = dial.destination.is_ipv6();
+    let listener = listeners
+        .iter()
+        .position(|listener| listener.is_ipv6() == ipv6)
+        .ok_or_else(|| CallError::Invalid {
+            field: "sip_server",
+            reason: format!(
+                "{} is an {} address, and the gateway has no SIP listener of that family; add one to sip.listen",
+                dial.destination.ip(),
+                if ipv6 { "IPv6" } else { "IPv4" },
+            ),
+        })?;
+    let invalid = |field| {
+        move |error: Malformed| CallError::Invalid {
+            field,
+            reason: format!("{error}; host, host:port or a sip: URI is expected"),
+        }
+    };
+    let (host, port): (Host, Option<u16>) =
+        parse_host_port(&dial.sip_server).map_err(invalid("sip_server"))?;
+    let proxy = match &dial.sip_proxy {
+        None => None,
+        Some(proxy) => Some(Uri::parse(proxy).map_err(invalid("sip_proxy"))?),
+    };
+    let address = |user: &str, port| NameAddr::new(Uri::sip(Some(user), host.clone(), port));
+    Ok(OutgoingInvite {
+        listener: ListenerId(listener as u8),
+        destination: dial.destination,
+        request_uri: Uri::sip(Some(&dial.to_number), host.clone(), port),
+        proxy,
+        from: address(&dial.from_number, None),
+        to: address(&dial.to_number, None),
+        auth: dial.sip_auth.as_ref().map(|auth| Credentials {
+            username: auth.username.clone(),
+            password: auth.password.clone(),
+        }),
+        body,
+        ring_timeout: dial.answer_timeout,
+    })
+}

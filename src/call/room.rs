@@ -1,0 +1,502 @@
+//! Rooms: who is in, who hears whom. Lives on the shard that the room's name
+//! hashes to and owns that shard's media legs; calls, which may live on
+//! another shard, talk to it in [`RoomRequest`]s and hear of it in
+//! [`RoomNotice`]s.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::call::clock::WallClock;
+use crate::call::request::{CallError, MediaSnapshot, RoomPeerSnapshot, RoomSnapshot, Stream};
+use crate::ids::{AppId, CallId, LegId, MediaPort, RoomKey, ShardId};
+use crate::media::{LegOptions, LegStats, Remote, Table};
+use crate::sdp::Codec;
+
+/// How many peers a room takes: two are relayed, more would need mixing.
+pub const ROOM_CAPACITY: usize = 2;
+
+/// What a call asks of the shard where its media lives.
+#[derive(Debug, Clone)]
+pub enum RoomRequest {
+    /// Open a media leg for the call. Answered with [`RoomNotice::Joined`] or
+    /// [`RoomNotice::Refused`].
+    Join {
+        /// Whose leg.
+        call: CallId,
+        /// Where to.
+        place: Place,
+        /// The leg's address family.
+        ipv6: bool,
+    },
+    /// The peer's side of the leg is known, or has changed.
+    Connect {
+        /// Whose leg.
+        call: CallId,
+        /// Where its media comes from and goes to.
+        remote: Box<Remote>,
+        /// All codecs agreed on, best first.
+        codecs: Vec<Codec>,
+    },
+    /// Close the leg. Always answered with [`RoomNotice::Left`].
+    Leave {
+        /// Whose leg.
+        call: CallId,
+    },
+    /// Statistics of these calls' legs for a query of the asking shard.
+    Statistics {
+        /// The asker's name for it.
+        query: u64,
+        /// Who asks.
+        asker: ShardId,
+        /// Which legs.
+        calls: Vec<CallId>,
+    },
+}
+
+/// Where a call's media goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// Back to where it came from.
+    Echo,
+    /// Into a room.
+    Room(Stream),
+}
+
+/// What the room's shard tells the call's shard.
+#[derive(Debug, Clone)]
+pub enum RoomNotice {
+    /// The leg is open.
+    Joined {
+        /// Whose leg.
+        call: CallId,
+        /// Our address for the SDP.
+        local: LegAddress,
+        /// What the room's other peer can take; `None`: anything.
+        allowed: Option<Vec<Codec>>,
+    },
+    /// No leg, and why.
+    Refused {
+        /// Whose.
+        call: CallId,
+        /// Why.
+        error: CallError,
+    },
+    /// What the room's other peer can take has changed.
+    Allowed {
+        /// Whose leg.
+        call: CallId,
+        /// What it can take; `None`: anything, nobody is there.
+        codecs: Option<Vec<Codec>>,
+        /// This call's peer is likely to send what the other cannot take:
+        /// negotiate anew.
+        renegotiate: bool,
+    },
+    /// No media came for the configured time.
+    Silent {
+        /// Whose leg.
+        call: CallId,
+    },
+    /// The leg is closed.
+    Left {
+        /// Whose.
+        call: CallId,
+        /// Its statistics; `None` if there was no leg.
+        media: Option<MediaSnapshot>,
+    },
+    /// Answer to [`RoomRequest::Statistics`].
+    Statistics {
+        /// Where to.
+        asker: ShardId,
+        /// Which query.
+        query: u64,
+        /// What there is.
+        media: Vec<(CallId, MediaSnapshot)>,
+    },
+}
+
+impl RoomNotice {
+    /// The shard it is for.
+    pub fn addressee(&self) -> ShardId {
+        match self {
+            RoomNotice::Joined { call, .. }
+            | RoomNotice::Refused { call, .. }
+            | RoomNotice::Allowed { call, .. }
+            | RoomNotice::Silent { call }
+            | RoomNotice::Left { call, .. } => call.shard,
+            RoomNotice::Statistics { asker, .. } => *asker,
+        }
+    }
+}
+
+/// Our transport addresses of a leg, as they go into the SDP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LegAddress {
+    /// Advertised address.
+    pub address: IpAddr,
+    /// RTP port, even (RFC 3550 section 11).
+    pub rtp_port: u16,
+    /// RTCP port.
+    pub rtcp_port: u16,
+}
+
+/// A pair of bound sockets, as the io room handed it out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpenPorts {
+    /// Index of the RTP socket.
+    pub rtp: MediaPort,
+    /// Index of the RTCP socket.
+    pub rtcp: MediaPort,
+    /// Address for the SDP.
+    pub local: LegAddress,
+}
+
+/// Why no ports were to be had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PortsError {
+    /// The shard's slice of the range is used up.
+    Exhausted,
+    /// The gateway has no address of this family, or the system refused.
+    Unavailable(String),
+}
+
+/// Opens and closes port pairs; implemented by the shard over its sockets.
+pub trait Ports {
+    /// A fresh pair of the family.
+    fn open(&mut self, now: Instant, ipv6: bool) -> Result<OpenPorts, PortsError>;
+    /// Gives a pair back.
+    fn close(&mut self, now: Instant, ports: OpenPorts);
+}
+
+/// The rooms and legs of a shard.
+pub struct Rooms {
+    /// The leg table, which the shard's packet batches go through.
+    pub table: Table,
+    members: HashMap<CallId, Member>,
+    by_leg: HashMap<LegId, CallId>,
+    rooms: HashMap<RoomKey, Room>,
+    notices: VecDeque<RoomNotice>,
+    clock: WallClock,
+}
+
+struct Member {
+    leg: LegId,
+    ports: OpenPorts,
+    place: Place,
+    joined: Instant,
+    /// Agreed codecs, best first; empty until connected.
+    codecs: Vec<Codec>,
+    remote: Option<SocketAddr>,
+}
+
+struct Room {
+    created: Instant,
+    peers: Vec<CallId>,
+}
+
+impl Rooms {
+    /// No rooms yet; legs go into `table`.
+    pub fn new(table: Table, clock: WallClock) -> Self {
+        Rooms {
+            table,
+            members: HashMap::new(),
+            by_leg: HashMap::new(),
+            rooms: HashMap::new(),
+            notices: VecDeque::new(),
+            clock,
+        }
+    }
+
+    /// Serves one request; what there is to say comes from [`Self::poll_notice`].
+    pub fn handle(&mut self, now: Instant, request: RoomRequest, ports: &mut dyn Ports) {
+        match request {
+            RoomRequest::Join { call, place, ipv6 } => {
+                let notice = match self.join(now, call, place, ipv6, ports) {
+                    Ok(notice) => notice,
+                    Err(error) => RoomNotice::Refused { call, error },
+                };
+                self.notices.push_back(notice);
+            }
+            RoomRequest::Connect {
+                call,
+                remote,
+                codecs,
+            } => self.connect(now, call, *remote, codecs),
+            RoomRequest::Leave { call } => {
+                let media = self.leave(now, call, ports);
+                self.notices.push_back(RoomNotice::Left { call, media });
+            }
+            RoomRequest::Statistics {
+                query,
+                asker,
+                calls,
+            } => {
+                let media = calls
+                    .into_iter()
+                    .filter_map(|call| Some((call, self.media(now, call)?)))
+                    .collect();
+                self.notices.push_back(RoomNotice::Statistics {
+                    asker,
+                    query,
+                    media,
+                });
+            }
+        }
+    }
+
+    /// The next thing to tell a call's shard.
+    pub fn poll_notice(&mut self) -> Option<RoomNotice> {
+        self.notices.pop_front()
+    }
+
+    /// Tells the calls whose media has stopped. To be called about once a
+    /// second.
+    pub fn sweep(&mut self, now: Instant) {
+        for leg in self.table.inactive(now) {
+            if let Some(&call) = self.by_leg.get(&leg) {
+                self.notices.push_back(RoomNotice::Silent { call });
+            }
+        }
+    }
+
+    /// Statistics of a call's leg.
+    pub fn media(&self, now: Instant, call: CallId) -> Option<MediaSnapshot> {
+        let member = self.members.get(&call)?;
+        let stats = self.table.stats(member.leg)?;
+        Some(snapshot(member, &stats, now))
+    }
+
+    /// The rooms of an app.
+    pub fn of_app(&self, now: Instant, app: &AppId) -> Vec<RoomSnapshot> {
+        self.rooms
+            .iter()
+            .filter(|(key, _)| key.app == *app)
+            .map(|(key, room)| self.room_snapshot(now, key, room))
+            .collect()
+    }
+
+    /// One room.
+    pub fn room(&self, now: Instant, key: &RoomKey) -> Option<RoomSnapshot> {
+        let room = self.rooms.get(key)?;
+        Some(self.room_snapshot(now, key, room))
+    }
+
+    /// How many rooms there are.
+    pub fn len(&self) -> usize {
+        self.rooms.len()
+    }
+
+    /// Whether there is no room.
+    pub fn is_empty(&self) -> bool {
+        self.rooms.is_empty()
+    }
+
+    /// How many legs there are.
+    pub fn legs(&self) -> usize {
+        self.members.len()
+    }
+
+    fn join(
+        &mut self,
+        now: Instant,
+        call: CallId,
+        place: Place,
+        ipv6: bool,
+        ports: &mut dyn Ports,
+    ) -> Result<RoomNotice, CallError> {
+        let allowed = match &place {
+            Place::Echo => None,
+            Place::Room(stream) => self.admit(stream)?,
+        };
+        let open = ports.open(now, ipv6).map_err(|error| match error {
+            PortsError::Exhausted => CallError::PortsExhausted,
+            PortsError::Unavailable(reason) => CallError::Media(reason),
+        })?;
+        let leg = self.table.open(
+            now,
+            LegOptions {
+                rtp: open.rtp,
+                rtcp: open.rtcp,
+                echo: place == Place::Echo,
+            },
+        );
+        if let Place::Room(stream) = &place {
+            let room = self
+                .rooms
+                .entry(stream.room.clone())
+                .or_insert_with(|| Room {
+                    created: now,
+                    peers: Vec::with_capacity(ROOM_CAPACITY),
+                });
+            for other in &room.peers {
+                if let Some(other) = self.members.get(other) {
+                    self.table.link(leg, other.leg);
+                }
+            }
+            room.peers.push(call);
+        }
+        self.by_leg.insert(leg, call);
+        self.members.insert(
+            call,
+            Member {
+                leg,
+                ports: open,
+                place,
+                joined: now,
+                codecs: Vec::new(),
+                remote: None,
+            },
+        );
+        Ok(RoomNotice::Joined {
+            call,
+            local: open.local,
+            allowed,
+        })
+    }
+
+    /// May this peer come in, and with which codecs?
+    fn admit(&self, stream: &Stream) -> Result<Option<Vec<Codec>>, CallError> {
+        if stream.record {
+            return Err(CallError::RecordingUnavailable);
+        }
+        let Some(room) = self.rooms.get(&stream.room) else {
+            return Ok(None);
+        };
+        let members = || room.peers.iter().filter_map(|call| self.members.get(call));
+        let same_name = |member: &Member| match &member.place {
+            Place::Echo => false,
+            Place::Room(theirs) => theirs.peer == stream.peer,
+        };
+        if members().any(same_name) {
+            return Err(CallError::PeerExists);
+        }
+        if room.peers.len() >= ROOM_CAPACITY {
+            return Err(CallError::RoomFull);
+        }
+        Ok(members()
+            .map(|member| member.codecs.clone())
+            .find(|codecs| !codecs.is_empty()))
+    }
+
+    fn connect(&mut self, now: Instant, call: CallId, remote: Remote, codecs: Vec<Codec>) {
+        let Some(member) = self.members.get_mut(&call) else {
+            return;
+        };
+        member.remote = Some(remote.rtp);
+        member.codecs = codecs;
+        self.table.set_remote(now, member.leg, remote);
+        self.tell_others(call);
+    }
+
+    /// Tells the others of the room what this peer takes. A relay needs what
+    /// one side sends to be what the other takes. A peer sends the first codec
+    /// of its list (RFC 3264 section 6.1), so one whose first codec the
+    /// newcomer lacks has to negotiate anew.
+    fn tell_others(&mut self, call: CallId) {
+        let Some(member) = self.members.get(&call) else {
+            return;
+        };
+        for other in self.others(call) {
+            let Some(theirs) = self.members.get(&other) else {
+                continue;
+            };
+            let shared = theirs
+                .codecs
+                .iter()
+                .any(|codec| codec.is_audio() && member.codecs.contains(codec));
+            let first = theirs.codecs.iter().find(|codec| codec.is_audio());
+            let first_is_taken = first.is_none_or(|codec| member.codecs.contains(codec));
+            self.notices.push_back(RoomNotice::Allowed {
+                call: other,
+                codecs: Some(member.codecs.clone()),
+                renegotiate: shared && !first_is_taken,
+            });
+        }
+    }
+
+    /// Who else is in the call's room.
+    fn others(&self, call: CallId) -> Vec<CallId> {
+        let Some(Place::Room(stream)) = self.members.get(&call).map(|member| &member.place) else {
+            return Vec::new();
+        };
+        let Some(room) = self.rooms.get(&stream.room) else {
+            return Vec::new();
+        };
+        let other = |peer: &&CallId| **peer != call;
+        room.peers.iter().filter(other).copied().collect()
+    }
+
+    fn leave(
+        &mut self,
+        now: Instant,
+        call: CallId,
+        ports: &mut dyn Ports,
+    ) -> Option<MediaSnapshot> {
+        for other in self.others(call) {
+            self.notices.push_back(RoomNotice::Allowed {
+                call: other,
+                codecs: None,
+                renegotiate: false,
+            });
+        }
+        let member = self.members.remove(&call)?;
+        self.by_leg.remove(&member.leg);
+        let stats = self.table.close(member.leg);
+        ports.close(now, member.ports);
+        if let Place::Room(stream) = &member.place
+            && let Some(room) = self.rooms.get_mut(&stream.room)
+        {
+            room.peers.retain(|peer| *peer != call);
+            if room.peers.is_empty() {
+                self.rooms.remove(&stream.room);
+            }
+        }
+        Some(snapshot(&member, &stats, now))
+    }
+
+    fn room_snapshot(&self, now: Instant, key: &RoomKey, room: &Room) -> RoomSnapshot {
+        let peer = |call: &CallId| {
+            let member = self.members.get(call)?;
+            let name: Arc<str> = match &member.place {
+                Place::Echo => return None,
+                Place::Room(stream) => stream.peer.clone(),
+            };
+            Some(RoomPeerSnapshot {
+                peer: name,
+                call: *call,
+                joined_ms: self.clock.unix_ms(member.joined),
+                media: self.media(now, *call),
+            })
+        };
+        RoomSnapshot {
+            room: key.clone(),
+            created_ms: self.clock.unix_ms(room.created),
+            peers: room.peers.iter().filter_map(peer).collect(),
+        }
+    }
+}
+
+fn snapshot(member: &Member, stats: &LegStats, now: Instant) -> MediaSnapshot {
+    let codec = member.codecs.iter().find(|codec| codec.is_audio());
+    let local = &member.ports.local;
+    MediaSnapshot {
+        codec: codec.map_or("", |codec| codec.encoding_name()).to_string(),
+        local: Some(SocketAddr::new(local.address, local.rtp_port)),
+        remote: member.remote,
+        packets_received: stats.received.packets,
+        bytes_received: stats.received.bytes,
+        packets_sent: stats.sent.packets,
+        bytes_sent: stats.sent.bytes,
+        packets_lost: i64::try_from(stats.received.lost).unwrap_or(i64::MAX),
+        jitter_ms: stats.received.jitter.as_secs_f64() * 1000.0,
+        last_packet_ms_ago: stats
+            .received
+            .last_packet
+            .map(|at| now.saturating_duration_since(at).as_millis() as u64),
+    }
+}
+
+#[cfg(test)]
+#[path = "room_tests.rs"]
+mod tests;

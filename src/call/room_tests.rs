@@ -1,0 +1,263 @@
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use super::*;
+use crate::media::{Latch, PayloadMapping, TableSettings};
+
+/// Hands out as many pairs as it was told to.
+struct FakePorts {
+    left: u32,
+    closed: Vec<OpenPorts>,
+}
+
+impl Ports for FakePorts {
+    fn open(&mut self, _now: Instant, _ipv6: bool) -> Result<OpenPorts, PortsError> {
+        self.left = self.left.checked_sub(1).ok_or(PortsError::Exhausted)?;
+        let number = self.left * 2;
+        Ok(OpenPorts {
+            rtp: MediaPort(number),
+            rtcp: MediaPort(number + 1),
+            local: LegAddress {
+                address: Ipv4Addr::LOCALHOST.into(),
+                rtp_port: 30_000 + number as u16,
+                rtcp_port: 30_001 + number as u16,
+            },
+        })
+    }
+
+    fn close(&mut self, _now: Instant, ports: OpenPorts) {
+        self.closed.push(ports);
+    }
+}
+
+struct House {
+    now: Instant,
+    rooms: Rooms,
+    ports: FakePorts,
+}
+
+impl House {
+    fn new() -> Self {
+        let now = Instant::now();
+        let settings = TableSettings {
+            inactivity: Duration::from_secs(30),
+        };
+        House {
+            now,
+            rooms: Rooms::new(Table::new(settings, [7; 32]), WallClock::new(now, 1_000)),
+            ports: FakePorts {
+                left: 8,
+                closed: Vec::new(),
+            },
+        }
+    }
+
+    fn ask(&mut self, request: RoomRequest) -> Vec<RoomNotice> {
+        self.rooms.handle(self.now, request, &mut self.ports);
+        std::iter::from_fn(|| self.rooms.poll_notice()).collect()
+    }
+
+    fn join(&mut self, number: u128, room: &str, peer: &str) -> RoomNotice {
+        let request = RoomRequest::Join {
+            call: call(number),
+            place: Place::Room(stream(room, peer)),
+            ipv6: false,
+        };
+        self.ask(request).remove(0)
+    }
+
+    fn connect(&mut self, number: u128, codecs: &[Codec]) -> Vec<RoomNotice> {
+        self.ask(RoomRequest::Connect {
+            call: call(number),
+            remote: Box::new(remote(codecs)),
+            codecs: codecs.to_vec(),
+        })
+    }
+}
+
+fn call(number: u128) -> CallId {
+    CallId {
+        shard: ShardId(0),
+        random: number,
+    }
+}
+
+fn stream(room: &str, peer: &str) -> Stream {
+    Stream {
+        room: RoomKey {
+            app: AppId::new("app"),
+            name: Arc::from(room),
+        },
+        peer: Arc::from(peer),
+        record: false,
+    }
+}
+
+fn remote(codecs: &[Codec]) -> Remote {
+    let mapping = |codec: &Codec| PayloadMapping {
+        codec: codec.id(),
+        receive: codec.usual_payload_type(),
+        send: codec.usual_payload_type(),
+        clock_rate: codec.clock_rate(),
+    };
+    Remote {
+        rtp: SocketAddr::from(([127, 0, 0, 1], 4000)),
+        rtcp: SocketAddr::from(([127, 0, 0, 1], 4001)),
+        rtcp_mux: false,
+        send: true,
+        receive: true,
+        held: false,
+        latch: Latch::Strict,
+        payloads: codecs.iter().map(mapping).collect(),
+    }
+}
+
+#[test]
+fn a_third_peer_and_a_second_one_of_the_same_name_are_refused() {
+    let mut house = House::new();
+    assert!(matches!(
+        house.join(1, "r", "a"),
+        RoomNotice::Joined { allowed: None, .. }
+    ));
+    assert!(matches!(
+        house.join(2, "r", "a"),
+        RoomNotice::Refused {
+            error: CallError::PeerExists,
+            ..
+        }
+    ));
+    assert!(matches!(house.join(3, "r", "b"), RoomNotice::Joined { .. }));
+    assert!(matches!(
+        house.join(4, "r", "c"),
+        RoomNotice::Refused {
+            error: CallError::RoomFull,
+            ..
+        }
+    ));
+    assert_eq!(house.rooms.legs(), 2);
+}
+
+#[test]
+fn recording_is_refused_and_opens_no_port() {
+    let mut house = House::new();
+    let mut wanted = stream("r", "a");
+    wanted.record = true;
+    let notices = house.ask(RoomRequest::Join {
+        call: call(1),
+        place: Place::Room(wanted),
+        ipv6: false,
+    });
+    assert!(matches!(
+        notices[..],
+        [RoomNotice::Refused {
+            error: CallError::RecordingUnavailable,
+            ..
+        }]
+    ));
+    assert_eq!(house.ports.left, 8);
+}
+
+#[test]
+fn exhausted_ports_refuse_the_leg_and_leave_no_room_behind() {
+    let mut house = House::new();
+    house.ports.left = 0;
+    assert!(matches!(
+        house.join(1, "r", "a"),
+        RoomNotice::Refused {
+            error: CallError::PortsExhausted,
+            ..
+        }
+    ));
+    assert!(house.rooms.is_empty());
+}
+
+#[test]
+fn a_newcomer_is_allowed_what_the_other_agreed_on() {
+    let mut house = House::new();
+    house.join(1, "r", "a");
+    house.connect(1, &[Codec::Pcma, Codec::Opus]);
+    let RoomNotice::Joined { allowed, .. } = house.join(2, "r", "b") else {
+        panic!("refused");
+    };
+    assert_eq!(allowed, Some(vec![Codec::Pcma, Codec::Opus]));
+}
+
+#[test]
+fn the_other_renegotiates_only_when_its_first_codec_is_not_taken() {
+    let mut house = House::new();
+    house.join(1, "r", "a");
+    house.connect(1, &[Codec::Pcmu, Codec::Pcma]);
+    house.join(2, "r", "b");
+    let told = house.connect(2, &[Codec::Pcmu]);
+    assert!(matches!(
+        &told[..],
+        [RoomNotice::Allowed {
+            renegotiate: false,
+            ..
+        }]
+    ));
+    let told = house.connect(2, &[Codec::Pcma]);
+    let [
+        RoomNotice::Allowed {
+            call: other,
+            codecs,
+            renegotiate: true,
+        },
+    ] = &told[..]
+    else {
+        panic!("{told:?}");
+    };
+    assert_eq!(*other, call(1));
+    assert_eq!(codecs.as_deref(), Some(&[Codec::Pcma][..]));
+}
+
+#[test]
+fn the_last_to_leave_closes_the_room_and_every_port_comes_back() {
+    let mut house = House::new();
+    house.join(1, "r", "a");
+    house.connect(1, &[Codec::Pcmu]);
+    house.join(2, "r", "b");
+    let told = house.ask(RoomRequest::Leave { call: call(1) });
+    assert!(matches!(
+        &told[..],
+        [
+            RoomNotice::Allowed { codecs: None, .. },
+            RoomNotice::Left { media: Some(_), .. }
+        ]
+    ));
+    assert_eq!(house.rooms.len(), 1);
+    house.ask(RoomRequest::Leave { call: call(2) });
+    assert!(house.rooms.is_empty());
+    assert_eq!(house.ports.closed.len(), 2);
+    let told = house.ask(RoomRequest::Leave { call: call(2) });
+    assert!(matches!(&told[..], [RoomNotice::Left { media: None, .. }]));
+}
+
+#[test]
+fn the_same_name_in_two_apps_is_two_rooms() {
+    let mut house = House::new();
+    house.join(1, "r", "a");
+    let mut elsewhere = stream("r", "a");
+    elsewhere.room.app = AppId::new("other");
+    let told = house.ask(RoomRequest::Join {
+        call: call(2),
+        place: Place::Room(elsewhere),
+        ipv6: false,
+    });
+    assert!(matches!(&told[..], [RoomNotice::Joined { .. }]));
+    assert_eq!(house.rooms.of_app(house.now, &AppId::new("app")).len(), 1);
+}
+
+#[test]
+fn a_leg_without_media_is_told_of_after_the_configured_time() {
+    let mut house = House::new();
+    house.join(1, "r", "a");
+    house.connect(1, &[Codec::Pcmu]);
+    house.rooms.sweep(house.now + Duration::from_secs(29));
+    assert!(house.rooms.poll_notice().is_none());
+    house.rooms.sweep(house.now + Duration::from_secs(31));
+    assert!(matches!(
+        house.rooms.poll_notice(),
+        Some(RoomNotice::Silent { .. })
+    ));
+}

@@ -1,0 +1,124 @@
+//! One call: what it is, and how far.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::call::clock::WallClock;
+use crate::call::request::{CallSnapshot, CallState, Dial, Direction, MediaSnapshot, Stream};
+use crate::ids::{AppId, CallId, RequestId, SessionId};
+use crate::sdp::{Codec, Exchange};
+use crate::sip::agent::Body;
+
+/// One SIP leg and the state around it.
+pub(super) struct Call {
+    pub id: CallId,
+    pub app: AppId,
+    pub direction: Direction,
+    pub from: Arc<str>,
+    pub to: Arc<str>,
+    pub sip_call_id: Arc<str>,
+    pub peer_address: SocketAddr,
+    pub stream: Option<Stream>,
+    pub created: Instant,
+    pub answered: Option<Instant>,
+    pub ended: Option<Instant>,
+    pub sip_code: Option<u16>,
+    pub end_reason: Option<&'static str>,
+    pub held: bool,
+    /// The media leg is on an IPv6 address.
+    pub ipv6: bool,
+    /// The SIP session, while there is one.
+    pub session: Option<SessionId>,
+    /// A leg is open for it, or asked for.
+    pub has_leg: bool,
+    /// Our side of the offer/answer exchange, once the leg is open.
+    pub exchange: Option<Exchange>,
+    /// What the room's other peer takes; `None`: anything.
+    pub allowed: Option<Vec<Codec>>,
+    /// An offer of ours is on its way to the peer.
+    pub offering: bool,
+    pub phase: Phase,
+}
+
+/// How far a call is, with what is needed there only.
+pub(super) enum Phase {
+    /// Incoming: waits for an action.
+    Announced {
+        /// The caller's offer; `None` when the INVITE had none.
+        offer: Option<Body>,
+        /// 180 was sent.
+        ringing: bool,
+    },
+    /// Incoming: accepted, its leg is being opened.
+    Joining {
+        /// The caller's offer.
+        offer: Option<Body>,
+        /// 180 was sent.
+        ringing: bool,
+        /// The request that waits for the outcome; `None` when the number is
+        /// answered without asking.
+        request: Option<RequestId>,
+    },
+    /// Outgoing: its leg is being opened.
+    Opening {
+        /// What is to be dialled.
+        dial: Box<Dial>,
+        /// The request that waits for the outcome.
+        request: RequestId,
+    },
+    /// Outgoing: INVITE sent.
+    Calling {
+        /// The furthest a provisional response has got it.
+        progress: CallState,
+    },
+    /// Answered.
+    Active,
+    /// CANCEL is sent, its INVITE not finished.
+    Cancelling,
+    /// The SIP side is done; waits for the leg to be closed.
+    Leaving,
+}
+
+impl Call {
+    /// The state in the API's words.
+    pub fn state(&self) -> CallState {
+        match &self.phase {
+            Phase::Announced { ringing: true, .. } | Phase::Joining { ringing: true, .. } => {
+                CallState::Ringing
+            }
+            Phase::Announced { ringing: false, .. }
+            | Phase::Joining { ringing: false, .. }
+            | Phase::Opening { .. } => CallState::Trying,
+            Phase::Calling { progress } => *progress,
+            Phase::Active => CallState::Active,
+            Phase::Cancelling => CallState::Ending,
+            Phase::Leaving => match self.ended {
+                Some(_) => CallState::Ended,
+                None => CallState::Ending,
+            },
+        }
+    }
+
+    /// Everything there is to tell about it.
+    pub fn snapshot(&self, clock: &WallClock, media: Option<MediaSnapshot>) -> CallSnapshot {
+        CallSnapshot {
+            call: self.id,
+            app: self.app.clone(),
+            direction: self.direction,
+            state: self.state(),
+            from: self.from.clone(),
+            to: self.to.clone(),
+            sip_call_id: self.sip_call_id.clone(),
+            peer_address: self.peer_address,
+            stream: self.stream.clone(),
+            created_ms: clock.unix_ms(self.created),
+            answered_ms: self.answered.map(|at| clock.unix_ms(at)),
+            ended_ms: self.ended.map(|at| clock.unix_ms(at)),
+            sip_code: self.sip_code,
+            end_reason: self.end_reason,
+            held: self.held,
+            media,
+        }
+    }
+}
