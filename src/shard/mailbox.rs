@@ -19,6 +19,12 @@ pub trait Wake: Send + Sync {
     fn wake(&self);
 }
 
+impl Wake for crate::io::Waker {
+    fn wake(&self) {
+        crate::io::Waker::wake(self);
+    }
+}
+
 /// A request with the way back for its reply.
 #[derive(Debug)]
 pub struct ApiRequest {

@@ -1,4 +1,20 @@
 //! One pinned thread that owns everything a call needs there, and the mailbox
 //! through which the api talks to it.
+//!
+//! | file | what it holds |
+//! | --- | --- |
+//! | `turn` | the thread's loop: packets, messages, requests, timers, outputs |
+//! | `start` | binding, pinning, introducing the shards to each other |
+//! | `mailbox` | bounded ways in, and on which shard a room lives |
+//! | `outbox` | the way of events to the api |
+//! | `ports` | the rooms' sockets |
+//! | `counters` | what the metrics are made of |
 
+mod counters;
 pub mod mailbox;
+mod outbox;
+mod ports;
+mod start;
+mod turn;
+
+pub use start::{RunningShards, StartError, start};

@@ -1,0 +1,347 @@
+//! Starts the shards: binds what they listen on, pins their threads, and
+//! introduces them to each other.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc as std_mpsc;
+use std::thread::JoinHandle;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::mpsc;
+
+use crate::book::Book;
+use crate::call::event::CallEvent;
+use crate::call::room::Rooms;
+use crate::call::{CallSettings, Calls, WallClock};
+use crate::config::{Config, MediaBackend};
+use crate::ids::{ListenerId, ShardId};
+use crate::io::{Backend, BackendChoice, BackendSettings, PortPool, affinity, sockets};
+use crate::media::{Table, TableSettings};
+use crate::shard::mailbox::{Mailbox, Receiver, Shards, Wake, room_shard};
+use crate::shard::outbox::Outbox;
+use crate::shard::ports::PortSettings;
+use crate::shard::turn::{PeerMessage, Shard};
+use crate::sip::agent::{Agent, AgentSettings, Listener};
+use crate::sip::transaction::TimerSettings;
+
+/// A SIP transaction lingers for 32 s after its call is over, and a call has
+/// several: so many more sessions and transactions than calls are held.
+const SESSIONS_PER_CALL: usize = 4;
+const TRANSACTIONS_PER_CALL: usize = 16;
+
+/// Why the gateway could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A SIP socket.
+    #[error(
+        "sip.listen: cannot bind {address}: {error}; is another gateway running, or the address not this machine's?"
+    )]
+    Bind {
+        /// What was to be bound.
+        address: SocketAddr,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The relay.
+    #[error(
+        "rtp.backend: the media backend cannot start: {0}; \"auto\" falls back to poll where io_uring is refused"
+    )]
+    Backend(io::Error),
+    /// A thread.
+    #[error("cannot start the thread of shard {0}: {1}")]
+    Thread(u8, io::Error),
+}
+
+/// The shards, running.
+pub struct RunningShards {
+    /// The api's handle on them.
+    pub shards: Shards,
+    /// Which backend they use.
+    pub backend: &'static str,
+    /// SIP addresses as bound (a configured port 0 is resolved).
+    pub listeners: Vec<SocketAddr>,
+    stop: Arc<AtomicBool>,
+    wakers: Vec<Arc<dyn Wake>>,
+    threads: Vec<JoinHandle<io::Result<()>>>,
+}
+
+impl RunningShards {
+    /// Ends the threads and waits for them.
+    pub fn stop(self) {
+        self.stop.store(true, Ordering::SeqCst);
+        for waker in &self.wakers {
+            waker.wake();
+        }
+        for thread in self.threads {
+            match thread.join() {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::error!("a shard ended with an error: {error}"),
+                Err(_) => tracing::error!("a shard's thread panicked"),
+            }
+        }
+    }
+
+    /// Whether a shard's thread has ended although nobody asked it to.
+    pub fn has_lost_a_shard(&self) -> bool {
+        self.threads.iter().any(JoinHandle::is_finished)
+    }
+}
+
+/// What a thread tells once its backend stands.
+struct Ready {
+    waker: Arc<dyn Wake>,
+    backend: &'static str,
+}
+
+/// What a thread gets once all stand.
+struct Introduction {
+    requests: Receiver<crate::shard::mailbox::ApiRequest>,
+    messages: Receiver<PeerMessage>,
+    peers: Vec<Mailbox<PeerMessage>>,
+}
+
+/// Starts one shard per configured core.
+///
+/// # Errors
+/// [`StartError`] when a socket, the backend or a thread is refused.
+pub fn start(
+    config: &Config,
+    book: &Arc<Book>,
+    events: &mpsc::Sender<CallEvent>,
+) -> Result<RunningShards, StartError> {
+    let count = config.cores.len() as u8;
+    let mut sockets = bind_listeners(config, count)?;
+    let bound: Vec<SocketAddr> = sockets.first().map_or_else(Vec::new, |sockets| {
+        sockets
+            .iter()
+            .filter_map(|socket| socket.local_addr().ok())
+            .collect()
+    });
+    let stop = Arc::new(AtomicBool::new(false));
+    let clock = WallClock::new(Instant::now(), unix_ms());
+    let mut threads = Vec::new();
+    let mut introductions = Vec::new();
+    let mut wakers: Vec<Arc<dyn Wake>> = Vec::new();
+    let mut backend = "";
+    for (index, core) in config.cores.iter().enumerate() {
+        let id = ShardId(index as u8);
+        let (ready, is_ready) = std_mpsc::channel();
+        let (introduce, introduced) = std_mpsc::channel();
+        let plan = Plan {
+            id,
+            count,
+            core: *core,
+            config: config.clone(),
+            sockets: sockets.remove(0),
+            bound: bound.clone(),
+            book: book.clone(),
+            outbox: Outbox::new(events.clone()),
+            clock,
+            stop: stop.clone(),
+        };
+        let thread = std::thread::Builder::new()
+            .name(format!("shard-{}", id.0))
+            .spawn(move || plan.run(&ready, &introduced))
+            .map_err(|error| StartError::Thread(id.0, error))?;
+        let ready: Ready = is_ready
+            .recv()
+            .map_err(|_| StartError::Thread(id.0, io::Error::other("it ended at once")))?
+            .map_err(StartError::Backend)?;
+        backend = ready.backend;
+        wakers.push(ready.waker);
+        introductions.push(introduce);
+        threads.push(thread);
+    }
+    let (requests, request_ends): (Vec<_>, Vec<_>) =
+        wakers.iter().cloned().map(Mailbox::new).unzip();
+    let (peers, message_ends): (Vec<_>, Vec<_>) = wakers.iter().cloned().map(Mailbox::new).unzip();
+    for ((introduce, requests), messages) in
+        introductions.iter().zip(request_ends).zip(message_ends)
+    {
+        // A thread that ended meanwhile is found by `has_lost_a_shard`.
+        let _ = introduce.send(Introduction {
+            requests,
+            messages,
+            peers: peers.clone(),
+        });
+    }
+    Ok(RunningShards {
+        shards: Shards::new(requests),
+        backend,
+        listeners: bound,
+        stop,
+        wakers,
+        threads,
+    })
+}
+
+/// One set of SIP sockets per shard, all on the same addresses.
+fn bind_listeners(config: &Config, shards: u8) -> Result<Vec<Vec<UdpSocket>>, StartError> {
+    let mut sets: Vec<Vec<UdpSocket>> = (0..shards).map(|_| Vec::new()).collect();
+    for &address in &config.sip.listen {
+        let refused = |error| StartError::Bind { address, error };
+        // SO_REUSEPORT would let a second gateway share our port unseen, so a
+        // socket without it asks first whether the port is free.
+        let address = {
+            let probe = UdpSocket::bind(address).map_err(refused)?;
+            probe.local_addr().map_err(refused)?
+        };
+        for set in &mut sets {
+            set.push(sockets::bind_signalling(address).map_err(refused)?);
+        }
+    }
+    Ok(sets)
+}
+
+/// Everything a shard's thread is made of.
+struct Plan {
+    id: ShardId,
+    count: u8,
+    core: usize,
+    config: Config,
+    sockets: Vec<UdpSocket>,
+    bound: Vec<SocketAddr>,
+    book: Arc<Book>,
+    outbox: Outbox,
+    clock: WallClock,
+    stop: Arc<AtomicBool>,
+}
+
+impl Plan {
+    fn run(
+        self,
+        ready: &std_mpsc::Sender<Result<Ready, io::Error>>,
+        introduced: &std_mpsc::Receiver<Introduction>,
+    ) -> io::Result<()> {
+        // Pinned before anything is allocated, so that memory is the core's.
+        if let Err(error) = affinity::pin_to_core(self.core) {
+            tracing::warn!(
+                core = self.core,
+                "the shard's thread is not pinned: {error}"
+            );
+        }
+        let choice = match self.config.rtp.backend {
+            MediaBackend::Auto => BackendChoice::Auto,
+            MediaBackend::Uring => BackendChoice::Uring,
+            MediaBackend::Poll => BackendChoice::Poll,
+        };
+        let mut backend = match Backend::new(choice, BackendSettings::default()) {
+            Ok(backend) => backend,
+            Err(error) => {
+                // The starter waits for this word and says it to the operator.
+                let _ = ready.send(Err(error));
+                return Ok(());
+            }
+        };
+        let waker: Arc<dyn Wake> = Arc::new(backend.waker());
+        let told = Ready {
+            waker,
+            backend: backend.name(),
+        };
+        let (Ok(()), Ok(introduction)) = (ready.send(Ok(told)), introduced.recv()) else {
+            return Ok(());
+        };
+        for (index, socket) in self.sockets.iter().enumerate() {
+            backend.add_signalling(ListenerId(index as u8), socket.try_clone()?)?;
+        }
+        let shard = Shard {
+            id: self.id,
+            pool: self.port_pool(),
+            port_settings: self.port_settings(),
+            calls: self.calls(),
+            rooms: self.rooms(),
+            backend,
+            requests: introduction.requests,
+            messages: introduction.messages,
+            peers: introduction.peers,
+            outbox: self.outbox,
+            stop: self.stop,
+        };
+        shard.run()
+    }
+
+    fn port_pool(&self) -> PortPool {
+        PortPool::new(
+            self.config.rtp.ports.clone(),
+            self.id.0,
+            self.count,
+            self.config.rtp.port_reuse_delay,
+        )
+    }
+
+    /// Media sockets are bound to the address of a SIP listener of their
+    /// family where it is a single one, else to all.
+    fn port_settings(&self) -> PortSettings {
+        let listener = |ipv6: bool| {
+            self.bound
+                .iter()
+                .map(SocketAddr::ip)
+                .find(|ip| ip.is_ipv6() == ipv6)
+        };
+        let bind_v4 = listener(false).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let bind_v6 = listener(true).unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
+        let advertised = |ip| self.config.public.advertised(SocketAddr::new(ip, 0)).ip();
+        PortSettings {
+            bind_v4,
+            bind_v6,
+            advertised_v4: advertised(bind_v4),
+            advertised_v6: advertised(bind_v6),
+        }
+    }
+
+    fn rooms(&self) -> Rooms {
+        let settings = TableSettings {
+            inactivity: self.config.rtp.inactivity_timeout,
+        };
+        Rooms::new(Table::new(settings, rand::random()), self.clock)
+    }
+
+    fn calls(&self) -> Calls {
+        let listeners: Vec<Listener> = self
+            .bound
+            .iter()
+            .map(|&bound| Listener {
+                bound,
+                advertised: self.config.public.advertised(bound),
+            })
+            .collect();
+        let max_calls = self
+            .config
+            .calls
+            .max_calls
+            .div_ceil(usize::from(self.count));
+        let settings = CallSettings {
+            shard: self.id,
+            room_shard: |room, shards| room_shard(&room.app, &room.name, shards),
+            shards: self.count,
+            clock: self.clock,
+            max_calls,
+            answer_timeout: self.config.calls.answer_timeout,
+            realm: "ringwire".to_string(),
+            listeners: listeners.iter().map(|l| l.advertised).collect(),
+            seed: rand::random(),
+        };
+        let agent = Agent::new(AgentSettings {
+            shard: self.id,
+            listeners,
+            user_agent: self.config.sip.user_agent.clone(),
+            timers: TimerSettings {
+                t1: self.config.sip.t1,
+                t2: self.config.sip.t2,
+                t4: self.config.sip.t4,
+            },
+            max_sessions: max_calls * SESSIONS_PER_CALL,
+            max_transactions: max_calls * TRANSACTIONS_PER_CALL,
+            seed: rand::random(),
+        });
+        Calls::new(settings, agent, self.book.clone())
+    }
+}
+
+fn unix_ms() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as u64)
+}

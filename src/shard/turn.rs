@@ -1,0 +1,375 @@
+//! One shard's thread: wait for anything, let the pure rooms handle it, do
+//! what they ask, wait again.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use crate::call::request::{CallError, CallReply, CallRequest};
+use crate::call::room::{RoomNotice, RoomRequest, Rooms};
+use crate::call::{Calls, Output};
+use crate::ids::{ListenerId, RequestId, ShardId};
+use crate::io::{Backend, Core, PortPool};
+use crate::media::{Notice, Packet};
+use crate::shard::counters::{self, TurnCounters};
+use crate::shard::mailbox::{ApiRequest, Mailbox, Receiver};
+use crate::shard::outbox::Outbox;
+use crate::shard::ports::{PortIndexes, PortSettings, ShardPorts};
+use crate::sip::routing;
+
+/// How often legs are looked over for silence.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+/// How soon the shard looks again when the api or another shard did not take
+/// everything.
+const RETRY_INTERVAL: Duration = Duration::from_millis(5);
+/// How many messages of a mailbox one turn serves, so that packets do not
+/// wait behind a burst of them.
+const MESSAGES_PER_TURN: usize = 256;
+/// How many messages may wait for another shard whose mailbox is full; the
+/// next SIP datagram is dropped, and its sender retransmits it.
+const FORWARD_BACKLOG: usize = 65_536;
+
+/// What one shard tells another.
+#[derive(Debug)]
+pub enum PeerMessage {
+    /// A SIP datagram that the kernel gave to the wrong shard. It hops once.
+    Datagram {
+        /// Socket it came in on; the ids are the same on every shard.
+        listener: ListenerId,
+        /// Who sent it.
+        source: SocketAddr,
+        /// The octets.
+        datagram: Bytes,
+    },
+    /// A call asks for media.
+    Request(RoomRequest),
+    /// A room tells a call.
+    Notice(RoomNotice),
+}
+
+/// The parts of a shard; `run` sets them going.
+pub struct Shard {
+    /// Which one.
+    pub id: ShardId,
+    /// Sockets and rings.
+    pub backend: Backend,
+    /// Its slice of the RTP port range.
+    pub pool: PortPool,
+    /// Addresses of its media sockets.
+    pub port_settings: PortSettings,
+    /// Calls, with the SIP user agent.
+    pub calls: Calls,
+    /// Rooms, with the leg table.
+    pub rooms: Rooms,
+    /// Requests of the api.
+    pub requests: Receiver<ApiRequest>,
+    /// Messages of other shards.
+    pub messages: Receiver<PeerMessage>,
+    /// Mailboxes of all shards, by id; one's own is there and unused.
+    pub peers: Vec<Mailbox<PeerMessage>>,
+    /// Events for the api.
+    pub outbox: Outbox,
+    /// Set when the shard shall end.
+    pub stop: Arc<AtomicBool>,
+}
+
+/// What the backend's callbacks may touch while the backend itself is busy.
+struct Inside {
+    id: ShardId,
+    calls: Calls,
+    rooms: Rooms,
+    peers: Vec<Mailbox<PeerMessage>>,
+    /// What another shard's full mailbox did not take yet.
+    unposted: VecDeque<(ShardId, PeerMessage)>,
+    counters: TurnCounters,
+}
+
+impl Shard {
+    /// The thread's whole life.
+    ///
+    /// # Errors
+    /// When the backend fails for good.
+    pub fn run(self) -> io::Result<()> {
+        let mut turn = Turn {
+            backend: self.backend,
+            pool: self.pool,
+            indexes: PortIndexes::default(),
+            port_settings: self.port_settings,
+            requests: self.requests,
+            messages: self.messages,
+            outbox: self.outbox,
+            replies: HashMap::new(),
+            next_request: 0,
+            next_sweep: Instant::now() + SWEEP_INTERVAL,
+            inside: Inside {
+                id: self.id,
+                calls: self.calls,
+                rooms: self.rooms,
+                peers: self.peers,
+                unposted: VecDeque::new(),
+                counters: TurnCounters::default(),
+            },
+        };
+        while !self.stop.load(Ordering::Relaxed) {
+            turn.once()?;
+        }
+        Ok(())
+    }
+}
+
+struct Turn {
+    backend: Backend,
+    pool: PortPool,
+    indexes: PortIndexes,
+    port_settings: PortSettings,
+    requests: Receiver<ApiRequest>,
+    messages: Receiver<PeerMessage>,
+    outbox: Outbox,
+    replies: HashMap<RequestId, oneshot::Sender<CallReply>>,
+    next_request: u64,
+    next_sweep: Instant,
+    inside: Inside,
+}
+
+impl Turn {
+    fn once(&mut self) -> io::Result<()> {
+        let deadline = self.deadline();
+        self.backend.turn(Some(deadline), &mut self.inside)?;
+        let now = Instant::now();
+        self.inside.counters.turns += 1;
+        self.serve_messages(now);
+        self.serve_requests(now);
+        if self.inside.calls.next_timeout().is_some_and(|at| at <= now) {
+            self.inside.calls.handle_timeout(now);
+        }
+        if now >= self.next_sweep {
+            self.inside.rooms.sweep(now);
+            self.next_sweep = now + SWEEP_INTERVAL;
+        }
+        self.settle(now);
+        Ok(())
+    }
+
+    /// Until when the backend may wait.
+    fn deadline(&mut self) -> Instant {
+        // Both have to hear that the shard is about to wait.
+        let quiet = self.requests.may_sleep() & self.messages.may_sleep();
+        let now = Instant::now();
+        if !quiet {
+            return now;
+        }
+        let mut deadline = self.next_sweep;
+        if let Some(at) = self.inside.calls.next_timeout() {
+            deadline = deadline.min(at);
+        }
+        if self.outbox.is_waiting() || !self.inside.unposted.is_empty() {
+            deadline = deadline.min(now + RETRY_INTERVAL);
+        }
+        deadline
+    }
+
+    fn serve_messages(&mut self, now: Instant) {
+        for _ in 0..MESSAGES_PER_TURN {
+            let Some(message) = self.messages.take() else {
+                return;
+            };
+            match message {
+                PeerMessage::Datagram {
+                    listener,
+                    source,
+                    datagram,
+                } => self
+                    .inside
+                    .calls
+                    .handle_datagram(now, listener, source, &datagram),
+                PeerMessage::Request(request) => self.ask_rooms(now, request),
+                PeerMessage::Notice(notice) => self.inside.calls.handle_room(now, notice),
+            }
+        }
+    }
+
+    fn serve_requests(&mut self, now: Instant) {
+        for _ in 0..MESSAGES_PER_TURN {
+            let Some(ApiRequest { request, reply }) = self.requests.take() else {
+                return;
+            };
+            let answer = match request {
+                CallRequest::Rooms(app) => {
+                    Some(CallReply::Rooms(self.inside.rooms.of_app(now, &app)))
+                }
+                CallRequest::Room(key) => Some(match self.inside.rooms.room(now, &key) {
+                    Some(room) => CallReply::Rooms(vec![room]),
+                    None => CallReply::Refused(CallError::UnknownRoom),
+                }),
+                CallRequest::Counters => Some(CallReply::Counters(Box::new(counters::collect(
+                    &self.inside.calls,
+                    &self.inside.rooms,
+                    &self.inside.counters,
+                    &self.backend,
+                    &self.pool,
+                    &self.outbox,
+                )))),
+                request => {
+                    self.next_request += 1;
+                    let id = RequestId(self.next_request);
+                    self.replies.insert(id, reply);
+                    self.inside.calls.handle_request(now, id, request);
+                    continue;
+                }
+            };
+            if let Some(answer) = answer {
+                // Whoever asked may have gone.
+                let _ = reply.send(answer);
+            }
+        }
+    }
+
+    /// Does what calls and rooms ask until neither has anything left.
+    fn settle(&mut self, now: Instant) {
+        loop {
+            let mut idle = true;
+            while let Some(output) = self.inside.calls.poll_output() {
+                idle = false;
+                match output {
+                    Output::Event(event) => self.outbox.send(event),
+                    Output::Reply(id, reply) => {
+                        if let Some(asker) = self.replies.remove(&id) {
+                            // Whoever asked may have gone.
+                            let _ = asker.send(reply);
+                        }
+                    }
+                    Output::Room(shard, request) if shard == self.inside.id => {
+                        self.ask_rooms(now, request);
+                    }
+                    Output::Room(shard, request) => {
+                        self.inside.post(shard, PeerMessage::Request(request));
+                    }
+                }
+            }
+            while let Some(notice) = self.inside.rooms.poll_notice() {
+                idle = false;
+                let shard = notice.addressee();
+                if shard == self.inside.id {
+                    self.inside.calls.handle_room(now, notice);
+                } else {
+                    self.inside.post(shard, PeerMessage::Notice(notice));
+                }
+            }
+            if idle {
+                break;
+            }
+        }
+        self.follow_media_notices();
+        while let Some(transmit) = self.inside.calls.poll_transmit() {
+            self.backend
+                .send_signalling(transmit.listener, transmit.destination, transmit.payload);
+        }
+        self.inside.repost();
+        self.outbox.flush();
+        self.inside.calls.set_congested(self.outbox.is_congested());
+    }
+
+    fn ask_rooms(&mut self, now: Instant, request: RoomRequest) {
+        let mut ports = ShardPorts {
+            backend: &mut self.backend,
+            pool: &mut self.pool,
+            indexes: &mut self.indexes,
+            settings: self.port_settings,
+        };
+        self.inside.rooms.handle(now, request, &mut ports);
+    }
+
+    fn follow_media_notices(&mut self) {
+        while let Some(notice) = self.inside.rooms.table.poll_notice() {
+            match notice {
+                Notice::Locked { port, address } => self.backend.connect_media(port, address),
+                Notice::Unlocked { port } => self.backend.disconnect_media(port),
+                Notice::Started { .. } => {}
+            }
+        }
+    }
+}
+
+impl Inside {
+    /// Posts to another shard, in order, keeping what does not fit.
+    fn post(&mut self, shard: ShardId, message: PeerMessage) {
+        if !self.unposted.is_empty() {
+            self.unposted.push_back((shard, message));
+            return;
+        }
+        let Some(peer) = self.peers.get(usize::from(shard.0)) else {
+            self.counters.forwards_dropped += 1;
+            return;
+        };
+        if let Err(message) = peer.post(message) {
+            self.unposted.push_back((shard, message));
+        }
+    }
+
+    fn repost(&mut self) {
+        for _ in 0..self.unposted.len() {
+            let Some((shard, message)) = self.unposted.pop_front() else {
+                return;
+            };
+            let Some(peer) = self.peers.get(usize::from(shard.0)) else {
+                continue;
+            };
+            if let Err(message) = peer.post(message) {
+                self.unposted.push_front((shard, message));
+                return;
+            }
+        }
+    }
+}
+
+impl Core for Inside {
+    fn media_batch(&mut self, now: Instant, batch: &mut [Packet<'_>]) {
+        self.rooms.table.process_batch(now, batch);
+    }
+
+    fn signalling(
+        &mut self,
+        now: Instant,
+        listener: ListenerId,
+        source: SocketAddr,
+        datagram: &[u8],
+    ) {
+        let shards = self.peers.len() as u8;
+        if shards > 1
+            && let Some(owner) = routing::owner(datagram, shards)
+            && owner != self.id
+        {
+            if self.unposted.len() >= FORWARD_BACKLOG {
+                self.counters.forwards_dropped += 1;
+                return;
+            }
+            self.counters.forwards += 1;
+            let message = PeerMessage::Datagram {
+                listener,
+                source,
+                datagram: Bytes::copy_from_slice(datagram),
+            };
+            self.post(owner, message);
+            return;
+        }
+        self.calls.handle_datagram(now, listener, source, datagram);
+    }
+
+    fn signalling_error(
+        &mut self,
+        now: Instant,
+        listener: ListenerId,
+        destination: Option<SocketAddr>,
+    ) {
+        self.counters.signalling_errors += 1;
+        if let Some(destination) = destination {
+            self.calls.handle_unreachable(now, listener, destination);
+        }
+    }
+}
