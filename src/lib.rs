@@ -17,6 +17,8 @@
 //! | [`io`] | every socket, ring and clock | no |
 //! | [`shard`] | one pinned thread: the turn, the mailbox, placement | no |
 //! | [`config`] | the configuration file and the environment | no |
+//! | [`banner`] | what the operator reads first | yes |
+//! | [`logging`] | the operator's log | no |
 //! | [`api`] | axum on its own threads: REST, WebSockets, hooks | no |
 //!
 //! Imports go downward only, and `tests/imports.rs` fails on a forbidden one:
@@ -29,11 +31,13 @@
 //! handed in, so a test can play a day of SIP timers in a millisecond.
 
 pub mod api;
+pub mod banner;
 pub mod book;
 pub mod call;
 pub mod config;
 pub mod ids;
 pub mod io;
+pub mod logging;
 pub mod media;
 pub mod sdp;
 pub mod shard;
