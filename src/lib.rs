@@ -22,10 +22,12 @@
 //! | [`api`] | axum on its own threads: REST, WebSockets, hooks | no |
 //!
 //! Imports go downward only, and `tests/imports.rs` fails on a forbidden one:
-//! `main → api, shard, config` · `api → book, call::request, call::event,
-//! shard::mailbox, config, ids` · `config → book, ids` ·
-//! `shard → io, call, sip, media, sdp, book` · `call → sip, sdp, media, book` ·
-//! `io → media::packet, ids` · `sip, sdp, media, book → ids, timers`.
+//! `main → api, shard, config, banner, logging` · `api → book, call::request,
+//! call::event, shard::mailbox, config, ids` · `config → book, ids` ·
+//! `banner, logging → config` ·
+//! `shard → io, call, sip, media, sdp, book, config` ·
+//! `call → sip, sdp, media, book` · `io → media::packet, ids` ·
+//! `sip, sdp, media, book → ids, timers`.
 //!
 //! A pure room names no runtime, socket or clock: `now`, seeds and buffers are
 //! handed in, so a test can play a day of SIP timers in a millisecond.
