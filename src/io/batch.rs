@@ -40,6 +40,11 @@ impl<'b> PacketBatch<'b> {
     }
 
     #[inline]
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.len == 0
     }

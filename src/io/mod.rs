@@ -18,6 +18,7 @@
 pub mod affinity;
 pub mod backend;
 mod batch;
+mod lanes;
 pub mod poll;
 pub mod ports;
 mod signalling;

@@ -162,16 +162,16 @@ mod tests {
     #[test]
     fn a_pair_given_back_rests_before_it_is_used_again() {
         let now = Instant::now();
-        let mut pool = PortPool::new(39100..=39101, 0, 1, REST);
+        let mut pool = PortPool::new(31100..=31101, 0, 1, REST);
         let pair = pool.open_pair(now, LOOPBACK).expect("one pair");
-        assert_eq!(pair.rtp_port, 39100);
+        assert_eq!(pair.rtp_port, 31100);
         assert_eq!(
             pool.open_pair(now, LOOPBACK).err(),
             Some(PortError::Exhausted)
         );
         drop(pair);
-        pool.release(now, 39100);
-        pool.release(now, 39100);
+        pool.release(now, 31100);
+        pool.release(now, 31100);
         let early = now + REST - Duration::from_millis(1);
         assert!(pool.open_pair(early, LOOPBACK).is_err());
         assert!(pool.open_pair(now + REST, LOOPBACK).is_ok());
@@ -181,16 +181,16 @@ mod tests {
     #[test]
     fn a_pair_the_system_refuses_is_skipped() {
         let now = Instant::now();
-        let taken = UdpSocket::bind((LOOPBACK, 39203)).expect("bound");
-        let mut pool = PortPool::new(39202..=39205, 0, 1, REST);
+        let taken = UdpSocket::bind((LOOPBACK, 31203)).expect("bound");
+        let mut pool = PortPool::new(31202..=31205, 0, 1, REST);
         assert_eq!(
             pool.open_pair(now, LOOPBACK).expect("a pair").rtp_port,
-            39204
+            31204
         );
         drop(taken);
         assert_eq!(
             pool.open_pair(now, LOOPBACK).expect("a pair").rtp_port,
-            39202
+            31202
         );
     }
 }

@@ -147,6 +147,17 @@ pub fn raise_file_limit() -> io::Result<u64> {
     Ok(limit.rlim_cur)
 }
 
+/// How many files this process may have open.
+pub(super) fn file_limit() -> io::Result<u64> {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: `limit` is a live rlimit for the kernel to fill.
+    checked(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) })?;
+    Ok(limit.rlim_cur)
+}
+
 /// The error of a system call that answered -1.
 pub(super) fn checked(result: libc::c_int) -> io::Result<libc::c_int> {
     if result < 0 {
@@ -274,8 +285,10 @@ mod tests {
         let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
         let bound = || UdpSocket::bind(any).expect("bound");
         let (one, two) = (bound(), bound());
-        let free = bound().local_addr().expect("an address");
-        let ours = bind_media(free).expect("bound");
+        // By number, and none that the kernel gives to others by itself.
+        let ours = (31_900..32_000)
+            .find_map(|port| bind_media(([127, 0, 0, 1], port).into()).ok())
+            .expect("bound");
         let address = ours.local_addr().expect("an address");
         connect(ours.as_raw_fd(), one.local_addr().expect("an address")).expect("connected");
         two.send_to(b"x", address).expect("sent");

@@ -1,159 +1,6 @@
-//! Both backends, driven by the same tests over loopback.
+//! Media sockets, wakes and deadlines.
 
-use std::collections::HashMap;
-use std::net::{SocketAddr, UdpSocket};
-use std::time::{Duration, Instant};
-
-use bytes::Bytes;
-
-use super::backend::{Backend, BackendChoice, BackendSettings, Core};
-use super::sockets;
-use crate::ids::{ListenerId, MediaPort};
-use crate::media::packet::{DropReason, MAX_DATAGRAM, Packet, SLOT_SIZE, TRAILER_ROOM, Verdict};
-
-const V4: &str = "127.0.0.1:0";
-const V6: &str = "[::1]:0";
-
-/// How long a test waits for what must come.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Forwards by a fixed table and notes what it saw.
-#[derive(Default)]
-struct Recorder {
-    routes: HashMap<u32, (u32, Option<SocketAddr>)>,
-    /// Bytes put behind each forwarded packet.
-    append: usize,
-    media: Vec<(u32, Option<SocketAddr>, Vec<u8>)>,
-    largest_batch: usize,
-    signalling: Vec<(u8, SocketAddr, Vec<u8>)>,
-    errors: Vec<(u8, Option<SocketAddr>)>,
-}
-
-impl Core for Recorder {
-    fn media_batch(&mut self, _: Instant, batch: &mut [Packet<'_>]) {
-        self.largest_batch = self.largest_batch.max(batch.len());
-        for packet in batch {
-            self.media
-                .push((packet.port.0, packet.source, packet.bytes().to_vec()));
-            packet.verdict = match self.routes.get(&packet.port.0) {
-                Some((port, to)) => Verdict::Forward {
-                    port: MediaPort(*port),
-                    to: *to,
-                },
-                None => Verdict::Consumed,
-            };
-            let (len, grown) = (packet.len(), packet.len() + self.append);
-            packet.set_len(grown);
-            assert_eq!(packet.len(), grown, "the trailer has room");
-            packet.bytes_mut()[len..].fill(0xaa);
-        }
-    }
-
-    fn signalling(&mut self, _: Instant, listener: ListenerId, from: SocketAddr, data: &[u8]) {
-        self.signalling.push((listener.0, from, data.to_vec()));
-    }
-
-    fn signalling_error(&mut self, _: Instant, listener: ListenerId, to: Option<SocketAddr>) {
-        self.errors.push((listener.0, to));
-    }
-}
-
-/// A backend and what it told.
-struct Rig {
-    backend: Backend,
-    core: Recorder,
-}
-
-impl Rig {
-    fn new(choice: BackendChoice) -> Rig {
-        Rig::with(choice, BackendSettings::default())
-    }
-
-    fn with(choice: BackendChoice, settings: BackendSettings) -> Rig {
-        Rig {
-            backend: Backend::new(choice, settings).expect("a backend"),
-            core: Recorder::default(),
-        }
-    }
-
-    /// Adds a media socket; its address.
-    fn media(&mut self, port: u32, bind: &str) -> SocketAddr {
-        let socket = sockets::bind_media(free_port(bind)).expect("bound");
-        let address = socket.local_addr().expect("an address");
-        self.backend
-            .add_media(MediaPort(port), socket)
-            .expect("added");
-        address
-    }
-
-    fn listener(&mut self, id: u8, bind: &str) -> SocketAddr {
-        let socket = sockets::bind_signalling(bind.parse().expect("an address")).expect("bound");
-        let address = socket.local_addr().expect("an address");
-        self.backend
-            .add_signalling(ListenerId(id), socket)
-            .expect("added");
-        address
-    }
-
-    /// Turns until the condition holds.
-    fn until(&mut self, what: &str, mut done: impl FnMut(&mut Rig) -> bool) {
-        let end = Instant::now() + PATIENCE;
-        while !done(self) {
-            assert!(Instant::now() < end, "never came: {what}");
-            let deadline = Instant::now() + Duration::from_millis(5);
-            self.backend
-                .turn(Some(deadline), &mut self.core)
-                .expect("a turn");
-        }
-    }
-
-    /// Turns for a while, for what must not come.
-    fn settle(&mut self) {
-        for _ in 0..5 {
-            let deadline = Instant::now() + Duration::from_millis(5);
-            self.backend
-                .turn(Some(deadline), &mut self.core)
-                .expect("a turn");
-        }
-    }
-
-    fn heard(&mut self, count: usize) {
-        self.until(&format!("packet {count}"), |rig| {
-            rig.core.media.len() >= count
-        });
-    }
-}
-
-/// A free port by number: one that the kernel chose for a socket is lost when
-/// that socket is disconnected.
-fn free_port(bind: &str) -> SocketAddr {
-    address(&peer(bind))
-}
-
-fn peer(bind: &str) -> UdpSocket {
-    let socket = UdpSocket::bind(bind).expect("bound");
-    socket.set_read_timeout(Some(PATIENCE)).expect("set");
-    socket
-}
-
-fn received(socket: &UdpSocket) -> Vec<u8> {
-    let mut buffer = [0; 4096];
-    let len = socket.recv(&mut buffer).expect("received in time");
-    buffer[..len].to_vec()
-}
-
-fn address(socket: &UdpSocket) -> SocketAddr {
-    socket.local_addr().expect("an address")
-}
-
-/// Makes each function a test of both backends.
-macro_rules! on_both_backends {
-    ($($name:ident),+ $(,)?) => {
-        mod poll {
-            $(#[test] fn $name() { super::$name(super::BackendChoice::Poll); })+
-        }
-    };
-}
+use super::*;
 
 on_both_backends!(
     a_packet_goes_in_one_port_and_out_the_other_over_ipv4,
@@ -170,10 +17,6 @@ on_both_backends!(
     a_packet_may_grow_by_the_trailer,
     a_wake_ends_the_wait_and_many_wakes_are_one,
     a_deadline_ends_the_wait,
-    sip_goes_in_and_out_over_both_families,
-    a_large_sip_datagram_arrives_whole,
-    a_sip_destination_that_is_closed_is_reported,
-    a_full_sip_queue_drops_and_counts,
     a_port_beyond_the_limit_is_refused,
     removing_and_connecting_an_unknown_port_does_nothing,
 );
@@ -317,16 +160,6 @@ fn a_thousand_legs_lose_nothing(choice: BackendChoice) {
     assert_eq!(rig.backend.counters().drops.total(), 0);
 }
 
-impl Rig {
-    /// One more turn: what was decided in the last one is sent.
-    fn settle_sends(&mut self) {
-        let now = Instant::now();
-        self.backend
-            .turn(Some(now), &mut self.core)
-            .expect("a turn");
-    }
-}
-
 fn more_packets_than_slots_wait_in_their_sockets(choice: BackendChoice) {
     let settings = BackendSettings {
         media_slots: 16,
@@ -382,8 +215,8 @@ fn a_reused_port_never_hears_for_the_leg_before(choice: BackendChoice) {
 
 fn a_closed_peer_port_is_counted_and_the_leg_lives_on(choice: BackendChoice) {
     let mut rig = Rig::new(choice);
-    let caller = peer(V4);
-    let gone = address(&caller);
+    let gone = free_port(V4);
+    let caller = UdpSocket::bind(gone).expect("bound");
     let port = rig.media(0, V4);
     let source = peer(V4);
     let other = rig.media(1, V4);
@@ -503,87 +336,6 @@ fn a_deadline_ends_the_wait(choice: BackendChoice) {
     }
     let past = Instant::now() - Duration::from_millis(1);
     rig.backend.turn(Some(past), &mut rig.core).expect("a turn");
-}
-
-fn sip_goes_in_and_out_over_both_families(choice: BackendChoice) {
-    let mut rig = Rig::new(choice);
-    for (id, bind) in [(0, V4), (3, V6)] {
-        let phone = peer(bind);
-        let listener = rig.listener(id, bind);
-        phone.send_to(b"OPTIONS", listener).expect("sent");
-        rig.until("a request", |rig| !rig.core.signalling.is_empty());
-        let request = rig.core.signalling.remove(0);
-        assert_eq!(request, (id, address(&phone), b"OPTIONS".to_vec()));
-        let answer = Bytes::from_static(b"200");
-        rig.backend
-            .send_signalling(ListenerId(id), address(&phone), answer);
-        rig.settle();
-        assert_eq!(received(&phone), b"200");
-    }
-    assert_eq!(rig.backend.counters().signalling_received, 2);
-    assert_eq!(rig.backend.counters().signalling_sent, 2);
-}
-
-fn a_large_sip_datagram_arrives_whole(choice: BackendChoice) {
-    let mut rig = Rig::new(choice);
-    let phone = peer(V4);
-    let listener = rig.listener(0, V4);
-    let body = vec![b'x'; 60_000];
-    phone.send_to(&body, listener).expect("sent");
-    rig.until("the datagram", |rig| !rig.core.signalling.is_empty());
-    assert_eq!(rig.core.signalling[0].2, body);
-}
-
-fn a_sip_destination_that_is_closed_is_reported(choice: BackendChoice) {
-    for bind in [V4, V6] {
-        let mut rig = Rig::new(choice);
-        let (gone, phone) = (address(&peer(bind)), peer(bind));
-        let listener = rig.listener(2, bind);
-        for _ in 0..5 {
-            rig.backend
-                .send_signalling(ListenerId(2), gone, Bytes::from_static(b"INVITE"));
-            rig.until("an error", |rig| !rig.core.errors.is_empty());
-            assert!(
-                rig.core
-                    .errors
-                    .drain(..)
-                    .all(|error| error == (2, Some(gone)))
-            );
-            // Others are served as before.
-            let answer = Bytes::from_static(b"200");
-            rig.backend
-                .send_signalling(ListenerId(2), address(&phone), answer);
-            rig.settle();
-            assert_eq!(received(&phone), b"200");
-            phone.send_to(b"ACK", listener).expect("sent");
-            rig.until("a request", |rig| rig.core.signalling.pop().is_some());
-        }
-    }
-}
-
-fn a_full_sip_queue_drops_and_counts(choice: BackendChoice) {
-    let settings = BackendSettings {
-        signalling_queue: 10,
-        ..BackendSettings::default()
-    };
-    let mut rig = Rig::with(choice, settings);
-    let phone = peer(V4);
-    rig.listener(0, V4);
-    for n in 0..15u8 {
-        let payload = Bytes::from(vec![n]);
-        rig.backend
-            .send_signalling(ListenerId(0), address(&phone), payload);
-    }
-    rig.settle();
-    for n in 0..10u8 {
-        assert_eq!(received(&phone), [n]);
-    }
-    assert_eq!(rig.backend.counters().signalling_queue_full, 5);
-    // What was sent makes room.
-    rig.backend
-        .send_signalling(ListenerId(0), address(&phone), Bytes::from_static(b"on"));
-    rig.settle();
-    assert_eq!(received(&phone), b"on");
 }
 
 fn a_port_beyond_the_limit_is_refused(choice: BackendChoice) {
