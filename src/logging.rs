@@ -1,6 +1,8 @@
 //! The operator's log: one line per call event, to standard output, written
 //! by a thread of its own so that no shard waits for a terminal or a pipe.
 
+use std::io::IsTerminal;
+
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 
@@ -22,6 +24,7 @@ pub fn start(log: Log) -> WorkerGuard {
         EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(log.level.to_string()));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stdout().is_terminal())
         .with_writer(writer);
     match log.format {
         LogFormat::Text => builder.with_target(false).init(),
