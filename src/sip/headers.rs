@@ -1,13 +1,11 @@
 //! The header fields of a message: ordered, raw until asked.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
+pub use super::accessors::{CSeq, HeaderError};
 use super::header::HeaderName;
-use super::method::Method;
-use super::name_addr::NameAddr;
-use super::text::{Malformed, number, split_values};
+use super::text::split_values;
 use super::via::Via;
 
 /// The header fields of a message in their order. Those of a parsed message
@@ -32,32 +30,6 @@ enum Value {
         end: u32,
     },
     Own(Box<str>),
-}
-
-/// A header that was asked for cannot be had.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum HeaderError {
-    /// It is not there.
-    #[error("{0} is missing")]
-    Missing(HeaderName),
-    /// It does not follow the grammar.
-    #[error("malformed {0}: {1}")]
-    Malformed(HeaderName, Malformed),
-}
-
-/// The value of CSeq (RFC 3261 section 20.16).
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct CSeq {
-    /// The sequence number, below 2^31 (RFC 3261 section 8.1.1.5).
-    pub number: u32,
-    /// The method.
-    pub method: Method,
-}
-
-impl fmt::Display for CSeq {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.number, self.method)
-    }
 }
 
 impl Headers {
@@ -213,17 +185,6 @@ impl Headers {
         }
     }
 
-    /// The topmost Via.
-    pub fn via(&self) -> Result<Via, HeaderError> {
-        let value = self.values(&HeaderName::Via).next();
-        read(HeaderName::Via, value, Via::parse)
-    }
-
-    /// All Vias, topmost first.
-    pub fn vias(&self) -> Result<Vec<Via>, HeaderError> {
-        self.read_all(HeaderName::Via, Via::parse)
-    }
-
     /// Puts this in the place of the topmost Via, whose line may hold others.
     pub fn set_top_via(&mut self, via: &Via) {
         let Some(at) = self
@@ -240,173 +201,6 @@ impl Headers {
         }
         self.fields[at].value = own(line);
     }
-
-    /// [`Via::stamp`]s the topmost Via with where the request came from, and
-    /// returns it as it is then.
-    pub fn stamp_top_via(&mut self, source: SocketAddr) -> Result<Via, HeaderError> {
-        let mut via = self.via()?;
-        via.stamp(source);
-        self.set_top_via(&via);
-        Ok(via)
-    }
-
-    /// From.
-    pub fn from(&self) -> Result<NameAddr, HeaderError> {
-        self.name_addr(HeaderName::From)
-    }
-
-    /// To.
-    pub fn to(&self) -> Result<NameAddr, HeaderError> {
-        self.name_addr(HeaderName::To)
-    }
-
-    fn name_addr(&self, name: HeaderName) -> Result<NameAddr, HeaderError> {
-        let value = self.get(&name);
-        read(name, value, NameAddr::parse)
-    }
-
-    /// The tag of From, without the cost of reading all of it.
-    pub fn from_tag(&self) -> Option<&str> {
-        self.get(&HeaderName::From).and_then(tag)
-    }
-
-    /// The tag of To, without the cost of reading all of it.
-    pub fn to_tag(&self) -> Option<&str> {
-        self.get(&HeaderName::To).and_then(tag)
-    }
-
-    /// Gives To this tag when it has none yet (RFC 3261 section 8.2.6.2). A
-    /// To that cannot be read stays as it is.
-    pub fn add_to_tag(&mut self, tag: &str) {
-        if let Ok(mut to) = self.to()
-            && to.tag().is_none()
-        {
-            to.set_tag(tag);
-            self.set(HeaderName::To, to.to_string());
-        }
-    }
-
-    /// Call-ID.
-    pub fn call_id(&self) -> Result<&str, HeaderError> {
-        read(HeaderName::CallId, self.get(&HeaderName::CallId), |text| {
-            // Any text will do that is one word (RFC 4475 section 3.1.1.2).
-            if text.is_empty() || text.contains([' ', '\t']) {
-                return Err(Malformed("it is not one word"));
-            }
-            Ok(text)
-        })
-    }
-
-    /// CSeq.
-    pub fn cseq(&self) -> Result<CSeq, HeaderError> {
-        read(HeaderName::CSeq, self.get(&HeaderName::CSeq), |text| {
-            let (digits, method) = text
-                .split_once([' ', '\t'])
-                .ok_or(Malformed("it is not a number and a method"))?;
-            let number = number(digits)
-                .filter(|number| *number < 1 << 31)
-                .ok_or(Malformed("the number is not below 2^31"))?;
-            Ok(CSeq {
-                number: number as u32,
-                method: Method::parse(method.trim_ascii())
-                    .ok_or(Malformed("the method is no token"))?,
-            })
-        })
-    }
-
-    /// Max-Forwards, 0 to 255.
-    pub fn max_forwards(&self) -> Result<Option<u8>, HeaderError> {
-        let Some(text) = self.get(&HeaderName::MaxForwards) else {
-            return Ok(None);
-        };
-        let hops = number(text).and_then(|number| u8::try_from(number).ok());
-        hops.map(Some).ok_or(HeaderError::Malformed(
-            HeaderName::MaxForwards,
-            Malformed("it is not from 0 to 255"),
-        ))
-    }
-
-    /// Content-Length. Of several, all must be the same
-    /// (RFC 4475 section 3.3.9).
-    pub fn content_length(&self) -> Result<Option<usize>, HeaderError> {
-        let mut length = None;
-        for text in self.all(&HeaderName::ContentLength) {
-            let one = number(text).and_then(|number| usize::try_from(number).ok());
-            if one.is_none() || length.is_some() && length != one {
-                return Err(HeaderError::Malformed(
-                    HeaderName::ContentLength,
-                    Malformed("it is not one number"),
-                ));
-            }
-            length = one;
-        }
-        Ok(length)
-    }
-
-    /// The URIs of Contact, in order; `*` is passed over.
-    pub fn contacts(&self) -> Result<Vec<NameAddr>, HeaderError> {
-        self.values(&HeaderName::Contact)
-            .filter(|value| *value != "*")
-            .map(|value| read(HeaderName::Contact, Some(value), NameAddr::parse))
-            .collect()
-    }
-
-    /// Route, topmost first.
-    pub fn routes(&self) -> Result<Vec<NameAddr>, HeaderError> {
-        self.read_all(HeaderName::Route, NameAddr::parse)
-    }
-
-    /// Record-Route, topmost first.
-    pub fn record_routes(&self) -> Result<Vec<NameAddr>, HeaderError> {
-        self.read_all(HeaderName::RecordRoute, NameAddr::parse)
-    }
-
-    /// Expires in seconds; a number too large becomes the largest
-    /// (RFC 4475 section 3.1.2.4); none when it is no number.
-    pub fn expires(&self) -> Option<u32> {
-        self.seconds(&HeaderName::Expires)
-    }
-
-    /// Retry-After in seconds, without its comment and parameters.
-    pub fn retry_after(&self) -> Option<u32> {
-        self.seconds(&HeaderName::RetryAfter)
-    }
-
-    fn seconds(&self, name: &HeaderName) -> Option<u32> {
-        let text = self.get(name)?;
-        let end = text
-            .find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(text.len());
-        number(&text[..end]).map(|seconds| u32::try_from(seconds).unwrap_or(u32::MAX))
-    }
-
-    /// `type/subtype` of Content-Type, without its parameters.
-    pub fn media_type(&self) -> Option<&str> {
-        self.get(&HeaderName::ContentType)
-            .and_then(|text| text.split(';').next())
-            .map(str::trim_ascii)
-    }
-
-    fn read_all<T>(
-        &self,
-        name: HeaderName,
-        parse: impl Fn(&str) -> Result<T, Malformed>,
-    ) -> Result<Vec<T>, HeaderError> {
-        self.values(&name)
-            .map(|value| read(name.clone(), Some(value), &parse))
-            .collect()
-    }
-}
-
-fn read<'a, T>(
-    name: HeaderName,
-    value: Option<&'a str>,
-    parse: impl FnOnce(&'a str) -> Result<T, Malformed>,
-) -> Result<T, HeaderError> {
-    match value {
-        None => Err(HeaderError::Missing(name)),
-        Some(text) => parse(text).map_err(|why| HeaderError::Malformed(name, why)),
-    }
 }
 
 fn own(text: String) -> Value {
@@ -415,10 +209,6 @@ fn own(text: String) -> Value {
         return Value::Own(text.replace(line_end, " ").into());
     }
     Value::Own(text.into())
-}
-
-fn tag(value: &str) -> Option<&str> {
-    std::str::from_utf8(super::text::tag(value.as_bytes())?).ok()
 }
 
 impl fmt::Debug for Headers {
@@ -434,3 +224,55 @@ impl PartialEq for Headers {
 }
 
 impl Eq for Headers {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(headers: &Headers) -> String {
+        let lines: Vec<_> = headers.iter().map(|(n, v)| format!("{n}={v}")).collect();
+        lines.join("|")
+    }
+
+    fn three_vias() -> Headers {
+        let mut headers = Headers::new();
+        headers.push(
+            HeaderName::Via,
+            "SIP/2.0/UDP a;x=\",\" , SIP/2.0/UDP b;rport",
+        );
+        headers.push(HeaderName::Subject, "s");
+        headers.push(HeaderName::Via, "SIP/2.0/UDP c");
+        headers
+    }
+
+    #[test]
+    fn set_takes_the_first_ones_place_and_removes_the_others() {
+        let mut headers = three_vias();
+        headers.set(HeaderName::Via, "z");
+        headers.set(HeaderName::Expires, "1");
+        assert_eq!(names(&headers), "Via=z|Subject=s|Expires=1");
+        headers.remove(&HeaderName::Via);
+        headers.insert_first(HeaderName::Server, "r");
+        assert_eq!(names(&headers), "Server=r|Subject=s|Expires=1");
+    }
+
+    #[test]
+    fn only_the_topmost_via_is_stamped_though_its_line_holds_two() {
+        let mut headers = three_vias();
+        let source = "192.0.2.1:9".parse().unwrap();
+        assert!(headers.stamp_top_via(source).is_ok());
+        assert_eq!(
+            names(&headers),
+            "Via=SIP/2.0/UDP a;received=192.0.2.1;x=\",\", SIP/2.0/UDP b;rport\
+             |Subject=s|Via=SIP/2.0/UDP c"
+        );
+        assert_eq!(headers.vias().map(|vias| vias.len()), Ok(3));
+    }
+
+    #[test]
+    fn no_value_can_start_a_header_of_its_own() {
+        let mut headers = Headers::new();
+        headers.push(HeaderName::Reason, "a\r\nVia: evil\0");
+        assert_eq!(headers.get(&HeaderName::Reason), Some("a  Via: evil "));
+    }
+}

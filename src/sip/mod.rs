@@ -5,15 +5,18 @@
 //! header values stay raw text until a typed accessor of [`headers::Headers`]
 //! is asked ([`via`], [`name_addr`], [`uri`]); [`print`](mod@print) writes one
 //! back. [`routing`] finds the shard that owns a datagram before anything is
-//! parsed, [`digest`] is authentication both ways. Behaviour: [`transaction`] holds the state machines of one request
-//! each, [`agent`] all that a call needs of SIP.
+//! parsed, [`digest`] is authentication both ways. Behaviour: [`transaction`]
+//! holds the state machines of one request each, [`agent`] all that a call
+//! needs of SIP.
 
+mod accessors;
 pub mod agent;
 pub mod counters;
 pub mod dialog;
 pub mod digest;
 pub mod header;
 pub mod headers;
+pub mod host;
 pub mod message;
 pub mod method;
 pub mod name_addr;

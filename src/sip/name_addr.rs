@@ -31,39 +31,19 @@ impl NameAddr {
     /// Reads one value. Without `<>`, parameters belong to the header
     /// (RFC 3261 section 20.10).
     pub fn parse(text: &str) -> Result<Self, Malformed> {
-        let text = text.trim_ascii();
-        let (display, rest) = if text.starts_with('"') {
-            let end = quoted_length(text.as_bytes())
-                .ok_or(Malformed("a display name's quote has no end"))?;
-            let rest = text[end..].trim_ascii_start();
-            if !rest.starts_with('<') {
-                return Err(Malformed("a display name is not followed by <"));
-            }
-            (Some(unquote(&text[..end])), rest)
-        } else if let Some(open) = text.find('<') {
-            let name = text[..open].trim_ascii();
-            // A token list by the grammar; anything without quotes is taken
-            // (RFC 4475 section 3.1.2.15).
-            if name.contains('"') {
-                return Err(Malformed("a display name is half quoted"));
-            }
-            ((!name.is_empty()).then(|| name.to_owned()), &text[open..])
-        } else {
-            let (uri, params) = text.split_at(text.find(';').unwrap_or(text.len()));
-            return Ok(NameAddr {
-                display: None,
-                uri: Uri::parse(uri.trim_ascii())?,
-                params: Params::parse(params)?,
-            });
-        };
-        let Some((uri, params)) = rest[1..].split_once('>') else {
-            return Err(Malformed("< without >"));
-        };
+        let parts = Parts::read(text)?;
         Ok(NameAddr {
-            display,
-            uri: Uri::parse(uri.trim_ascii())?,
-            params: Params::parse(params)?,
+            display: parts.display.map(unquote),
+            uri: Uri::parse(parts.uri)?,
+            params: Params::parse(parts.params)?,
         })
+    }
+
+    /// Whether [`NameAddr::parse`] would take it, without the cost of a copy.
+    pub fn check(text: &str) -> Result<(), Malformed> {
+        let parts = Parts::read(text)?;
+        Uri::check(parts.uri)?;
+        Params::check(parts.params)
     }
 
     /// The tag, when there is one.
@@ -80,6 +60,49 @@ impl NameAddr {
     pub fn without_tag(mut self) -> Self {
         self.params.remove("tag");
         self
+    }
+}
+
+/// A value taken apart; its parts are not yet checked.
+struct Parts<'a> {
+    /// With its quotes, if it has any.
+    display: Option<&'a str>,
+    uri: &'a str,
+    params: &'a str,
+}
+
+impl<'a> Parts<'a> {
+    fn read(text: &'a str) -> Result<Self, Malformed> {
+        let text = text.trim_ascii();
+        let (display, rest) = if text.starts_with('"') {
+            let end = quoted_length(text.as_bytes())
+                .ok_or(Malformed("a display name's quote has no end"))?;
+            (Some(&text[..end]), text[end..].trim_ascii_start())
+        } else if let Some(open) = text.find('<') {
+            let name = text[..open].trim_ascii();
+            // A token list by the grammar; anything without quotes is taken
+            // (RFC 4475 section 3.1.2.15).
+            if name.contains('"') {
+                return Err(Malformed("a display name is half quoted"));
+            }
+            ((!name.is_empty()).then_some(name), &text[open..])
+        } else {
+            let (uri, params) = text.split_at(text.find(';').unwrap_or(text.len()));
+            return Ok(Parts {
+                display: None,
+                uri: uri.trim_ascii(),
+                params,
+            });
+        };
+        let rest = rest
+            .strip_prefix('<')
+            .ok_or(Malformed("a display name is not followed by <"))?;
+        let (uri, params) = rest.split_once('>').ok_or(Malformed("< without >"))?;
+        Ok(Parts {
+            display,
+            uri: uri.trim_ascii(),
+            params,
+        })
     }
 }
 

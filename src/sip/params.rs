@@ -31,33 +31,27 @@ impl Params {
         Self::read(text, true)
     }
 
+    /// Whether [`Params::parse`] would take it, without the cost of a copy.
+    pub fn check(text: &str) -> Result<(), Malformed> {
+        scan(text, false, |_, _| {})
+    }
+
+    /// Whether [`Params::parse_uri`] would take it, without the cost of a copy.
+    pub fn check_uri(text: &str) -> Result<(), Malformed> {
+        scan(text, true, |_, _| {})
+    }
+
     fn read(text: &str, of_uri: bool) -> Result<Self, Malformed> {
-        let mut params = Params {
-            text: String::with_capacity(text.len()),
-        };
-        let mut rest = text.trim_ascii();
-        while !rest.is_empty() {
-            let Some(after) = rest.strip_prefix(';') else {
-                return Err(Malformed("parameters are separated by semicolons"));
-            };
-            let (piece, remaining) = after.split_at(piece_length(after)?);
-            rest = remaining;
-            let (name, value) = match piece.split_once('=') {
-                Some((name, value)) => (name.trim_ascii(), Some(value.trim_ascii())),
-                None => (piece.trim_ascii(), None),
-            };
-            if name.is_empty() && value.is_none() && of_uri {
-                continue;
+        let mut params = Params::new();
+        params.text.reserve(text.len());
+        scan(text, of_uri, |name, value| {
+            params.text.push(';');
+            params.text.push_str(name);
+            if let Some(value) = value {
+                params.text.push('=');
+                params.text.push_str(value);
             }
-            if !(is_token(name) || of_uri && is_uri_text(name)) {
-                return Err(Malformed("a parameter has no name"));
-            }
-            let empty_allowed = |value: &str| of_uri && value.is_empty();
-            if value.is_some_and(|value| !(is_value(value) || empty_allowed(value))) {
-                return Err(Malformed("a parameter has a value that is none"));
-            }
-            params.push(name, value);
-        }
+        })?;
         Ok(params)
     }
 
@@ -145,6 +139,38 @@ impl fmt::Display for Params {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
+}
+
+/// Hands every parameter of a text to `each`, until one is none.
+fn scan<'a>(
+    text: &'a str,
+    of_uri: bool,
+    mut each: impl FnMut(&'a str, Option<&'a str>),
+) -> Result<(), Malformed> {
+    let mut rest = text.trim_ascii();
+    while !rest.is_empty() {
+        let Some(after) = rest.strip_prefix(';') else {
+            return Err(Malformed("parameters are separated by semicolons"));
+        };
+        let (piece, remaining) = after.split_at(piece_length(after)?);
+        rest = remaining;
+        let (name, value) = match piece.split_once('=') {
+            Some((name, value)) => (name.trim_ascii(), Some(value.trim_ascii())),
+            None => (piece.trim_ascii(), None),
+        };
+        if name.is_empty() && value.is_none() && of_uri {
+            continue;
+        }
+        if !(is_token(name) || of_uri && is_uri_text(name)) {
+            return Err(Malformed("a parameter has no name"));
+        }
+        let empty_allowed = |value: &str| of_uri && value.is_empty();
+        if value.is_some_and(|value| !(is_value(value) || empty_allowed(value))) {
+            return Err(Malformed("a parameter has a value that is none"));
+        }
+        each(name, value);
+    }
+    Ok(())
 }
 
 /// How far the parameter at the start of `text` reaches: to the next `;`

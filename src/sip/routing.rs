@@ -6,6 +6,8 @@
 //! neither; there all shards agree by a hash of the Call-ID, which also
 //! brings its retransmissions, its CANCEL and its ACK to the same shard.
 
+use memchr::memchr;
+
 use super::text::{find_outside, tag};
 use super::via::MAGIC_COOKIE;
 use crate::ids::ShardId;
@@ -110,10 +112,7 @@ impl<'a> Iterator for Lines<'a> {
         let mut end = 0;
         loop {
             let line = &self.0[end..];
-            end += line
-                .iter()
-                .position(|b| *b == b'\n')
-                .map_or(line.len(), |at| at + 1);
+            end += memchr(b'\n', line).map_or(line.len(), |at| at + 1);
             if !matches!(self.0.get(end), Some(b' ' | b'\t')) {
                 break;
             }

@@ -3,11 +3,13 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::str::FromStr;
 
+pub use super::host::Host;
+use super::host::{HostText, read_host_port};
 use super::params::Params;
-use super::text::{Malformed, port, push_escaped, unescape};
+use super::text::{Malformed, push_escaped, unescape};
 
 /// A URI. `==` compares the text's parts as they stand; whether two URIs mean
 /// the same is [`Uri::equivalent`].
@@ -50,95 +52,56 @@ pub struct SipUri {
     pub headers: Option<String>,
 }
 
-/// The host of a URI or of a Via.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Host {
-    /// A domain name, as written.
-    Name(String),
-    /// An IPv4 literal.
-    V4(Ipv4Addr),
-    /// An IPv6 literal; printed in brackets.
-    V6(Ipv6Addr),
+/// A URI that was checked but not copied.
+enum Parts<'a> {
+    Sip(SipParts<'a>),
+    Tel { number: &'a str, params: &'a str },
+    Other { scheme: &'a str, rest: &'a str },
 }
 
-impl Host {
-    /// Reads a host; an IPv6 literal must be in brackets.
-    pub fn parse(text: &str) -> Result<Self, Malformed> {
-        if let Some(inner) = text.strip_prefix('[') {
-            let literal = inner.strip_suffix(']').and_then(|v6| v6.parse().ok());
-            return literal
-                .map(Host::V6)
-                .ok_or(Malformed("brackets without an IPv6 address"));
+struct SipParts<'a> {
+    secure: bool,
+    user: Option<&'a str>,
+    password: Option<&'a str>,
+    host: HostText<'a>,
+    port: Option<u16>,
+    params: &'a str,
+    headers: Option<&'a str>,
+}
+
+impl<'a> Parts<'a> {
+    fn read(text: &'a str) -> Result<Self, Malformed> {
+        let stray = |b: u8| (b <= b' ') | (b == 0x7f) | (b == b'<') | (b == b'>') | (b == b'"');
+        if text.bytes().fold(false, |found, b| found | stray(b)) {
+            return Err(Malformed("a URI holds white space, quotes or brackets"));
         }
-        if text.as_bytes().first().is_some_and(u8::is_ascii_digit)
-            && let Ok(v4) = text.parse()
+        let Some((scheme, rest)) = text.split_once(':') else {
+            return Err(Malformed("a URI has no scheme"));
+        };
+        if scheme.eq_ignore_ascii_case("sip") {
+            return SipParts::read(false, rest).map(Parts::Sip);
+        }
+        if scheme.eq_ignore_ascii_case("sips") {
+            return SipParts::read(true, rest).map(Parts::Sip);
+        }
+        if scheme.eq_ignore_ascii_case("tel") {
+            let (number, params) = rest.split_at(rest.find(';').unwrap_or(rest.len()));
+            Params::check_uri(params)?;
+            return Ok(Parts::Tel { number, params });
+        }
+        // RFC 3986 section 3.1.
+        let in_scheme = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.');
+        if !scheme.starts_with(|c: char| c.is_ascii_alphabetic()) || !scheme.bytes().all(in_scheme)
         {
-            return Ok(Host::V4(v4));
+            return Err(Malformed("a URI has no scheme"));
         }
-        // RFC 3261 section 25.1 `hostname`, and the underscore that some peers use.
-        let in_name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
-        if text.is_empty() || !text.bytes().all(in_name) {
-            return Err(Malformed("a host is neither a name nor an address"));
-        }
-        Ok(Host::Name(text.to_owned()))
-    }
-
-    /// The address, when the host is one.
-    pub fn ip(&self) -> Option<IpAddr> {
-        match self {
-            Host::Name(_) => None,
-            Host::V4(v4) => Some(IpAddr::V4(*v4)),
-            Host::V6(v6) => Some(IpAddr::V6(*v6)),
-        }
-    }
-
-    /// Whether both name the same host; names compare without case.
-    pub fn equivalent(&self, other: &Host) -> bool {
-        match (self, other) {
-            (Host::Name(one), Host::Name(two)) => one.eq_ignore_ascii_case(two),
-            (one, two) => one == two,
-        }
+        Ok(Parts::Other { scheme, rest })
     }
 }
 
-impl From<IpAddr> for Host {
-    fn from(ip: IpAddr) -> Self {
-        match ip {
-            IpAddr::V4(v4) => Host::V4(v4),
-            IpAddr::V6(v6) => Host::V6(v6),
-        }
-    }
-}
-
-impl fmt::Display for Host {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Host::Name(name) => f.write_str(name),
-            Host::V4(v4) => v4.fmt(f),
-            Host::V6(v6) => write!(f, "[{v6}]"),
-        }
-    }
-}
-
-/// Reads `host` or `host:port`, white space around the colon allowed
-/// (RFC 3261 section 25.1 `hostport` and `sent-by`).
-pub fn parse_host_port(text: &str) -> Result<(Host, Option<u16>), Malformed> {
-    let after_literal = text.find(']').map_or(0, |at| at + 1);
-    let (host, port_text) = match text[after_literal..].find(':') {
-        Some(colon) => {
-            let colon = after_literal + colon;
-            (&text[..colon], Some(&text[colon + 1..]))
-        }
-        None => (text, None),
-    };
-    let host = Host::parse(host.trim_ascii())?;
-    let port = port_text.map(|text| port(text.trim_ascii())).transpose()?;
-    Ok((host, port))
-}
-
-impl SipUri {
+impl<'a> SipParts<'a> {
     /// Reads what follows `sip:` or `sips:`.
-    fn parse(secure: bool, rest: &str) -> Result<Self, Malformed> {
+    fn read(secure: bool, rest: &'a str) -> Result<Self, Malformed> {
         // The user part may hold `;` and `?` (RFC 3261 section 25.1
         // `user-unreserved`), so it is taken off first.
         let (userinfo, rest) = match rest.split_once('@') {
@@ -158,18 +121,21 @@ impl SipUri {
             None => (rest, None),
         };
         let (host_port, params) = rest.split_at(rest.find(';').unwrap_or(rest.len()));
-        let (host, port) = parse_host_port(host_port)?;
-        Ok(SipUri {
+        let (host, port) = read_host_port(host_port)?;
+        Params::check_uri(params)?;
+        Ok(SipParts {
             secure,
-            user: user.map(str::to_owned),
-            password: password.map(str::to_owned),
+            user,
+            password,
             host,
             port,
-            params: Params::parse_uri(params)?,
-            headers: headers.map(str::to_owned),
+            params,
+            headers,
         })
     }
+}
 
+impl SipUri {
     /// RFC 3261 section 19.1.4, all rules.
     fn equivalent(&self, other: &SipUri) -> bool {
         self.secure == other.secure
@@ -185,36 +151,30 @@ impl SipUri {
 impl Uri {
     /// Reads a URI without anything around it.
     pub fn parse(text: &str) -> Result<Self, Malformed> {
-        let stray = |b: u8| b <= b' ' || b == 0x7f || matches!(b, b'<' | b'>' | b'"');
-        if text.bytes().any(stray) {
-            return Err(Malformed("a URI holds white space, quotes or brackets"));
-        }
-        let Some((scheme, rest)) = text.split_once(':') else {
-            return Err(Malformed("a URI has no scheme"));
-        };
-        if scheme.eq_ignore_ascii_case("sip") {
-            return SipUri::parse(false, rest).map(Uri::Sip);
-        }
-        if scheme.eq_ignore_ascii_case("sips") {
-            return SipUri::parse(true, rest).map(Uri::Sip);
-        }
-        if scheme.eq_ignore_ascii_case("tel") {
-            let (number, params) = rest.split_at(rest.find(';').unwrap_or(rest.len()));
-            return Ok(Uri::Tel {
+        Ok(match Parts::read(text)? {
+            Parts::Sip(parts) => Uri::Sip(SipUri {
+                secure: parts.secure,
+                user: parts.user.map(str::to_owned),
+                password: parts.password.map(str::to_owned),
+                host: parts.host.into(),
+                port: parts.port,
+                params: Params::parse_uri(parts.params)?,
+                headers: parts.headers.map(str::to_owned),
+            }),
+            Parts::Tel { number, params } => Uri::Tel {
                 number: number.to_owned(),
                 params: Params::parse_uri(params)?,
-            });
-        }
-        // RFC 3986 section 3.1.
-        let in_scheme = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.');
-        if !scheme.starts_with(|c: char| c.is_ascii_alphabetic()) || !scheme.bytes().all(in_scheme)
-        {
-            return Err(Malformed("a URI has no scheme"));
-        }
-        Ok(Uri::Other {
-            scheme: scheme.to_owned(),
-            rest: rest.to_owned(),
+            },
+            Parts::Other { scheme, rest } => Uri::Other {
+                scheme: scheme.to_owned(),
+                rest: rest.to_owned(),
+            },
         })
+    }
+
+    /// Whether [`Uri::parse`] would take it, without the cost of a copy.
+    pub fn check(text: &str) -> Result<(), Malformed> {
+        Parts::read(text).map(drop)
     }
 
     /// A `sip:` URI; what a user part may not hold is escaped.
@@ -439,5 +399,143 @@ impl FromStr for Uri {
 
     fn from_str(text: &str) -> Result<Self, Malformed> {
         Uri::parse(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Uri {
+        text.parse().unwrap_or_else(|e| panic!("{text:?}: {e}"))
+    }
+
+    #[test]
+    fn every_part_is_read_and_printed_as_it_was() {
+        for text in [
+            "sip:alice@example.com",
+            "sips:a;b=c?d:pw@[2001:db8::1]:5061;transport=tcp;lr?Subject=x&To=y",
+            "sip:192.0.2.4",
+            "sip:null-%00-null@example.com",
+            "tel:+1-201-555-0123;phone-context=x",
+            "soap.beep://192.0.2.103:3002",
+            "isbn:2983792873",
+        ] {
+            assert_eq!(read(text).to_string(), text);
+        }
+        let Uri::Sip(sip) = read("sips:a;b=c?d:pw@[2001:db8::1]:5061;transport=tcp;lr?S=x") else {
+            panic!("a sips URI");
+        };
+        assert_eq!(sip.user.as_deref(), Some("a;b=c?d"));
+        assert_eq!(sip.password.as_deref(), Some("pw"));
+        assert_eq!(sip.port, Some(5061));
+        assert_eq!(sip.params.as_str(), ";transport=tcp;lr");
+        assert_eq!(sip.headers.as_deref(), Some("S=x"));
+    }
+
+    #[test]
+    fn what_is_no_uri_is_refused() {
+        for text in [
+            "",
+            "sip",
+            "sip:",
+            "sip:@b",
+            "sip:a@",
+            "sip:a@b@c",
+            "sip:a b@c",
+            "<sip:a@b>",
+            "sip:a@b:0",
+            "sip:a@b;x y",
+            "sip:a@[::1",
+            "sip:a@b:5060x",
+            "1x:y",
+            ":a",
+        ] {
+            assert!(text.parse::<Uri>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_user_part_is_escaped_once_and_unescaped_once() {
+        let user = |text: &str| read(text).user().map(Cow::into_owned);
+        assert_eq!(
+            user("sip:sips%3Auser%40example.com@example.net").as_deref(),
+            Some("sips:user@example.com")
+        );
+        assert_eq!(user("sip:%2541@b").as_deref(), Some("%41"));
+        assert_eq!(user("sip:n%00n@b").as_deref(), Some("n\0n"));
+        assert_eq!(user("sip:%ff@b").as_deref(), Some("\u{fffd}"));
+        assert_eq!(user("tel:+49").as_deref(), Some("+49"));
+        let host = Host::Name("b".to_owned());
+        let uri = Uri::sip(Some("é a@b:%\r\n;x"), host, Some(5060));
+        assert_eq!(uri.to_string(), "sip:%C3%A9%20a%40b%3A%25%0D%0A;x@b:5060");
+        assert_eq!(uri.user().as_deref(), Some("é a@b:%\r\n;x"));
+    }
+
+    #[test]
+    fn an_address_is_given_when_the_host_or_maddr_is_one() {
+        let address = |text: &str| read(text).socket_addr(5060).map(|a| a.to_string());
+        assert_eq!(
+            address("sip:a@192.0.2.1").as_deref(),
+            Some("192.0.2.1:5060")
+        );
+        assert_eq!(address("sip:[::1]:5070;lr").as_deref(), Some("[::1]:5070"));
+        assert_eq!(
+            address("sip:a@b.example:1;maddr=192.0.2.9").as_deref(),
+            Some("192.0.2.9:1")
+        );
+        assert_eq!(address("sip:a@b.example"), None);
+        assert_eq!(address("tel:+1"), None);
+    }
+
+    /// The examples of RFC 3261 section 19.1.4.
+    #[test]
+    fn uris_mean_the_same_as_rfc_3261_section_19_1_4_says() {
+        for (one, two) in [
+            (
+                "sip:%61lice@atlanta.com;transport=TCP",
+                "sip:alice@AtLanTa.CoM;Transport=tcp",
+            ),
+            ("sip:carol@chicago.com", "sip:carol@chicago.com;newparam=5"),
+            ("sip:carol@chicago.com", "sip:carol@chicago.com;security=on"),
+            (
+                "sip:biloxi.com;transport=tcp;method=REGISTER?to=sip:bob%40biloxi.com",
+                "sip:biloxi.com;method=REGISTER;transport=tcp?to=sip:bob%40biloxi.com",
+            ),
+            (
+                "sip:alice@atlanta.com?subject=project%20x&priority=urgent",
+                "sip:alice@atlanta.com?priority=urgent&subject=project%20x",
+            ),
+            ("ISBN:1", "isbn:1"),
+        ] {
+            assert!(read(one).equivalent(&read(two)), "{one} {two}");
+            assert!(read(two).equivalent(&read(one)), "{two} {one}");
+        }
+        for (one, two) in [
+            (
+                "SIP:ALICE@AtLanTa.CoM;Transport=udp",
+                "sip:alice@AtLanTa.CoM;Transport=UDP",
+            ),
+            ("sip:bob@biloxi.com", "sip:bob@biloxi.com:5060"),
+            ("sip:bob@biloxi.com", "sip:bob@biloxi.com;transport=udp"),
+            (
+                "sip:bob@biloxi.com",
+                "sip:bob@biloxi.com:6000;transport=tcp",
+            ),
+            (
+                "sip:carol@chicago.com",
+                "sip:carol@chicago.com?Subject=next%20meeting",
+            ),
+            ("sip:bob@phone21.boxesbybob.com", "sip:bob@192.0.2.4"),
+            (
+                "sip:carol@c.com;security=on",
+                "sip:carol@c.com;security=off",
+            ),
+            ("sip:a@b", "sips:a@b"),
+            ("sip:a@b", "sip:b"),
+        ] {
+            assert!(!read(one).equivalent(&read(two)), "{one} {two}");
+            assert!(!read(two).equivalent(&read(one)), "{two} {one}");
+        }
     }
 }

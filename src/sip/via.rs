@@ -4,9 +4,9 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
+use super::host::{Host, HostText, read_host_port};
 use super::params::Params;
 use super::text::{Malformed, is_token};
-use super::uri::{Host, parse_host_port};
 
 /// What every branch of RFC 3261 begins with (section 8.1.1.7).
 pub const MAGIC_COOKIE: &str = "z9hG4bK";
@@ -104,9 +104,16 @@ impl Via {
     /// Reads one value.
     pub fn parse(text: &str) -> Result<Self, Malformed> {
         let (head, params) = text.split_at(text.find(';').unwrap_or(text.len()));
-        let mut via = Self::parse_head(head, false)?;
+        let mut via = Via::of_head(Head::read(head, false)?)?;
         via.take_params(Params::parse(params)?);
         Ok(via)
+    }
+
+    /// Whether [`Via::parse`] would take it, without the cost of a copy.
+    pub fn check(text: &str) -> Result<(), Malformed> {
+        let (head, params) = text.split_at(text.find(';').unwrap_or(text.len()));
+        Head::read(head, false)?;
+        Params::check(params)
     }
 
     /// Reads what can be read of a value that [`Via::parse`] refused, so that
@@ -114,7 +121,9 @@ impl Via {
     /// first that is none.
     pub fn salvage(text: &str) -> Option<Self> {
         let mut pieces = text.split([';', ',']);
-        let mut via = Self::parse_head(pieces.next()?, true).ok()?;
+        let mut via = Head::read(pieces.next()?, true)
+            .and_then(Via::of_head)
+            .ok()?;
         let mut params = Params::new();
         for piece in pieces {
             match Params::parse(&format!(";{piece}")) {
@@ -128,21 +137,11 @@ impl Via {
         Some(via)
     }
 
-    /// `SIP / 2.0 / UDP host:port`, with white space where RFC 3261 section
-    /// 25.1 allows it (`SLASH`, `COLON`).
-    fn parse_head(head: &str, any_version: bool) -> Result<Self, Malformed> {
-        let mut pieces = head.splitn(3, '/');
-        let mut piece = || pieces.next().map_or("", str::trim_ascii);
-        let (name, version, rest) = (piece(), piece(), piece());
-        if !name.eq_ignore_ascii_case("SIP") || version != "2.0" && !any_version {
-            return Err(Malformed("a Via is not of SIP/2.0"));
-        }
-        let (transport, sent_by) = rest.split_at(rest.find([' ', '\t']).unwrap_or(rest.len()));
-        let (host, port) = parse_host_port(sent_by.trim_ascii())?;
+    fn of_head(head: Head<'_>) -> Result<Self, Malformed> {
         Ok(Via {
-            transport: Transport::parse(transport)?,
-            host,
-            port,
+            transport: Transport::parse(head.transport)?,
+            host: head.host.into(),
+            port: head.port,
             branch: None,
             received: None,
             rport: None,
@@ -203,6 +202,36 @@ impl Via {
         let ip = self.received.or_else(|| self.host.ip())?;
         let port = self.rport.flatten().or(self.port).unwrap_or(5060);
         Some(SocketAddr::new(ip, port))
+    }
+}
+
+/// What is before the parameters, checked but not copied.
+struct Head<'a> {
+    transport: &'a str,
+    host: HostText<'a>,
+    port: Option<u16>,
+}
+
+impl<'a> Head<'a> {
+    /// `SIP / 2.0 / UDP host:port`, with white space where RFC 3261 section
+    /// 25.1 allows it (`SLASH`, `COLON`).
+    fn read(head: &'a str, any_version: bool) -> Result<Self, Malformed> {
+        let mut pieces = head.splitn(3, '/');
+        let mut piece = || pieces.next().map_or("", str::trim_ascii);
+        let (name, version, rest) = (piece(), piece(), piece());
+        if !name.eq_ignore_ascii_case("SIP") || version != "2.0" && !any_version {
+            return Err(Malformed("a Via is not of SIP/2.0"));
+        }
+        let (transport, sent_by) = rest.split_at(rest.find([' ', '\t']).unwrap_or(rest.len()));
+        if !is_token(transport) {
+            return Err(Malformed("a transport is no token"));
+        }
+        let (host, port) = read_host_port(sent_by.trim_ascii())?;
+        Ok(Head {
+            transport,
+            host,
+            port,
+        })
     }
 }
 

@@ -5,16 +5,22 @@
 //! passed over (RFC 3261 section 8.2). What the gateway needs to be right is
 //! checked here, once: who, what, in answer to what, and how long.
 
+mod error;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
+use memchr::memchr;
+
+use error::refusal;
+pub use error::{ParseError, ParseErrorReason};
 
 use super::header::HeaderName;
-use super::headers::{HeaderError, Headers};
+use super::headers::Headers;
 use super::message::{Message, Request, Response};
 use super::method::Method;
+use super::name_addr::NameAddr;
 use super::status::StatusCode;
-use super::text::Malformed;
 use super::uri::Uri;
 use super::via::Via;
 
@@ -23,82 +29,6 @@ pub const MAX_MESSAGE: usize = 65_535;
 
 /// The most header fields that a message may have.
 pub const MAX_HEADERS: usize = 256;
-
-/// A datagram that is no good message.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{reason}")]
-pub struct ParseError {
-    /// Why.
-    pub reason: ParseErrorReason,
-    /// The answer to send (400 or 505, RFC 3261 section 8.2), when it was a
-    /// request other than ACK and its topmost Via can be read. To has no tag
-    /// of ours yet, and Via no `received`.
-    pub answer: Option<Box<Response>>,
-}
-
-/// Why a datagram is no good message. The text is fit for a reason phrase.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ParseErrorReason {
-    /// Nothing but line ends or NULs: a keep-alive (RFC 5626 section 3.5.1).
-    #[error("Keep-Alive")]
-    KeepAlive,
-    /// More than [`MAX_MESSAGE`] octets.
-    #[error("Message Too Large")]
-    TooLarge,
-    /// The first line is neither that of a request nor of a response.
-    #[error("Malformed Start Line")]
-    StartLine,
-    /// The Request-URI is none.
-    #[error("Malformed Request-URI: {0}")]
-    RequestUri(Malformed),
-    /// A version other than SIP/2.0.
-    #[error("Version Not Supported")]
-    Version,
-    /// A status code outside of 100 to 699.
-    #[error("Malformed Status Code")]
-    StatusCode,
-    /// The empty line that ends the header fields is not there.
-    #[error("Header Not Ended")]
-    Unended,
-    /// More than [`MAX_HEADERS`] header fields.
-    #[error("Too Many Header Fields")]
-    TooManyHeaders,
-    /// A field that must be there is not.
-    #[error("Missing {0}")]
-    Missing(HeaderName),
-    /// A field that may be there once is there twice.
-    #[error("Repeated {0}")]
-    Repeated(HeaderName),
-    /// A field that is needed does not follow the grammar.
-    #[error("Malformed {0}: {1}")]
-    Malformed(HeaderName, Malformed),
-    /// CSeq names another method than the request line
-    /// (RFC 3261 section 8.1.1.5).
-    #[error("CSeq Method Mismatch")]
-    CSeqMethod,
-    /// Content-Length says more than came (RFC 3261 section 18.3).
-    #[error("Body Shorter Than Content-Length")]
-    BodyTooShort,
-}
-
-impl ParseErrorReason {
-    /// What a request with this fault is answered with.
-    pub const fn status(&self) -> StatusCode {
-        match self {
-            ParseErrorReason::Version => StatusCode::VERSION_NOT_SUPPORTED,
-            _ => StatusCode::BAD_REQUEST,
-        }
-    }
-}
-
-impl From<HeaderError> for ParseErrorReason {
-    fn from(error: HeaderError) -> Self {
-        match error {
-            HeaderError::Missing(name) => ParseErrorReason::Missing(name),
-            HeaderError::Malformed(name, why) => ParseErrorReason::Malformed(name, why),
-        }
-    }
-}
 
 /// Reads the message in a UDP datagram. Octets after the body that
 /// Content-Length gives are ignored (RFC 3261 section 18.3), and so are line
@@ -116,9 +46,10 @@ pub fn parse(datagram: &[u8]) -> Result<Message, ParseError> {
         return Err(unanswered(ParseErrorReason::KeepAlive));
     };
     let (head, body) = split_head(&datagram[start..]);
-    let line_end = head.find('\n').unwrap_or(head.len());
-    let start_line = StartLine::read(&head[..line_end]).map_err(unanswered)?;
-    let (headers, fault) = read_fields(&head, (line_end + 1).min(head.len()));
+    let head = text_of(head);
+    let fields_at = line_end(head.as_bytes(), 0);
+    let start_line = StartLine::read(&head[..fields_at]).map_err(unanswered)?;
+    let (headers, fault) = read_fields(&head, fields_at);
     let checked = match (fault, body) {
         (Some(fault), _) => Err(fault),
         (None, None) => Err(ParseErrorReason::Unended),
@@ -133,43 +64,36 @@ pub fn parse(datagram: &[u8]) -> Result<Message, ParseError> {
     }
 }
 
-/// The head as text, up to its last line's end, and what follows the empty
-/// line, when there is one. Octets that are not UTF-8 are read as Latin-1,
-/// which is what peers that do not speak UTF-8 mean.
-fn split_head(datagram: &[u8]) -> (Arc<str>, Option<&[u8]>) {
-    let (text, whole) = match std::str::from_utf8(datagram) {
-        Ok(text) => (text, true),
-        Err(error) => {
-            let (valid, _) = datagram.split_at(error.valid_up_to());
-            (std::str::from_utf8(valid).unwrap_or_default(), false)
-        }
-    };
+/// What is before the empty line, and what is after it when there is one.
+fn split_head(datagram: &[u8]) -> (&[u8], Option<&[u8]>) {
     let mut at = 0;
-    while let Some(line) = text[at..].find('\n') {
-        at += line + 1;
-        let rest = &datagram[at..];
-        if let Some(body) = rest.strip_prefix(b"\n").or(rest.strip_prefix(b"\r\n")) {
-            return (Arc::from(&text[..at]), Some(body));
+    while at < datagram.len() {
+        at = line_end(datagram, at);
+        let (head, rest) = datagram.split_at(at);
+        if let Some(body) = rest.strip_prefix(b"\r\n").or(rest.strip_prefix(b"\n")) {
+            return (head, Some(body));
         }
     }
-    if whole {
-        return (Arc::from(text), None);
+    (datagram, None)
+}
+
+/// Where the line that holds `at` ends, behind its line end.
+fn line_end(text: &[u8], at: usize) -> usize {
+    memchr(b'\n', &text[at..]).map_or(text.len(), |end| at + end + 1)
+}
+
+/// The head as text. Octets that are not UTF-8 are read as Latin-1, which is
+/// what peers that do not speak UTF-8 mean.
+fn text_of(head: &[u8]) -> Arc<str> {
+    if let Ok(text) = std::str::from_utf8(head) {
+        return Arc::from(text);
     }
-    let end = (0..datagram.len()).find_map(|at| {
-        let rest = datagram[at..].strip_prefix(b"\n")?;
-        let body = rest.strip_prefix(b"\n").or(rest.strip_prefix(b"\r\n"))?;
-        Some((at + 1, body))
-    });
-    let (end, body) = match end {
-        Some((end, body)) => (end, Some(body)),
-        None => (datagram.len(), None),
-    };
-    let mut head = String::with_capacity(end);
-    for chunk in datagram[..end].utf8_chunks() {
-        head.push_str(chunk.valid());
-        head.extend(chunk.invalid().iter().map(|b| char::from(*b)));
+    let mut text = String::with_capacity(head.len() + head.len() / 8);
+    for chunk in head.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|b| char::from(*b)));
     }
-    (Arc::from(head), body)
+    Arc::from(text)
 }
 
 /// The first line, as far as it is right.
@@ -313,17 +237,17 @@ fn read_fields(head: &Arc<str>, mut at: usize) -> (Headers, Option<ParseErrorRea
         // RFC 3261 section 7.3.1: a line that starts with white space
         // continues the one before.
         loop {
-            at += head[at..].find('\n').map_or(head.len() - at, |end| end + 1);
+            at = line_end(head.as_bytes(), at);
             match head.as_bytes().get(at) {
                 Some(b' ' | b'\t') => folded = true,
                 _ => break,
             }
         }
         let line = &head[start..at];
-        let Some((name, value)) = line.split_once(':') else {
+        let Some(colon) = line.bytes().position(|b| b == b':') else {
             continue;
         };
-        let Some(name) = HeaderName::parse(name.trim_ascii_end()) else {
+        let Some(name) = HeaderName::parse(line[..colon].trim_ascii_end()) else {
             continue;
         };
         if headers.len() == MAX_HEADERS {
@@ -333,9 +257,12 @@ fn read_fields(head: &Arc<str>, mut at: usize) -> (Headers, Option<ParseErrorRea
         if seen.before(&name) {
             fault.get_or_insert_with(|| ParseErrorReason::Repeated(name.clone()));
         }
-        let value_at = at - value.trim_ascii_start().len();
-        let value = value.trim_ascii();
-        if folded || value.contains('\r') {
+        let value = line[colon + 1..].trim_ascii_start();
+        let value_at = at - value.len();
+        let value = value.trim_ascii_end();
+        // The whole value is looked at, for that is faster than to stop early.
+        let has_return = value.bytes().fold(false, |found, b| found | (b == b'\r'));
+        if folded || has_return {
             headers.push(name, unfold(value));
         } else {
             headers.push_range(name, value_at, value_at + value.len());
@@ -384,11 +311,11 @@ impl Seen {
 /// Max-Forwards, which RFC 2543 did not know), and those that a request is
 /// routed by.
 fn check_fields(first: &First, headers: &Headers) -> Result<(), ParseErrorReason> {
-    headers.from()?;
-    headers.to()?;
+    headers.check_first(HeaderName::From, NameAddr::check)?;
+    headers.check_first(HeaderName::To, NameAddr::check)?;
     headers.call_id()?;
     let cseq = headers.cseq()?;
-    headers.via()?;
+    headers.check_first(HeaderName::Via, Via::check)?;
     let First::Request(method, _) = first else {
         return Ok(());
     };
@@ -396,35 +323,14 @@ fn check_fields(first: &First, headers: &Headers) -> Result<(), ParseErrorReason
         return Err(ParseErrorReason::CSeqMethod);
     }
     headers.max_forwards()?;
-    headers.contacts()?;
-    headers.routes()?;
-    headers.record_routes()?;
+    headers.check_all(HeaderName::Contact, |value| match value {
+        "*" => Ok(()),
+        value => NameAddr::check(value),
+    })?;
+    headers.check_all(HeaderName::Route, NameAddr::check)?;
+    headers.check_all(HeaderName::RecordRoute, NameAddr::check)?;
     Ok(())
 }
 
-/// The answer to a request that is refused for this reason, with what could
-/// be read of the fields that every response copies. The topmost Via is put
-/// right where it is broken, the broken ones below it are left out.
-fn refusal(headers: &Headers, reason: &ParseErrorReason) -> Option<Response> {
-    let mut vias = headers.values(&HeaderName::Via);
-    let top = vias.next()?;
-    let mut response = Response::new(reason.status());
-    response.reason = reason.to_string().into();
-    let copied = &mut response.headers;
-    match Via::parse(top) {
-        Ok(_) => copied.push(HeaderName::Via, top),
-        Err(_) => copied.push(HeaderName::Via, Via::salvage(top)?.to_string()),
-    }
-    for via in vias.filter(|via| Via::parse(via).is_ok()) {
-        copied.push(HeaderName::Via, via);
-    }
-    for name in [
-        HeaderName::From,
-        HeaderName::To,
-        HeaderName::CallId,
-        HeaderName::CSeq,
-    ] {
-        copied.copy_first(headers, &name);
-    }
-    Some(response)
-}
+#[cfg(test)]
+mod tests;
