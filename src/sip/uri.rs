@@ -6,7 +6,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
 
-pub use super::host::Host;
+pub use super::host::{Host, parse_host_port};
 use super::host::{HostText, read_host_port};
 use super::params::Params;
 use super::text::{Malformed, push_escaped, unescape};
