@@ -66,7 +66,7 @@ impl Calls {
             return;
         }
         match offered_description(invite.body.as_ref()) {
-            Ok(()) => self.arrived(now, session, invite, number),
+            Ok(offer) => self.arrived(now, session, invite, offer, number),
             Err((label, rejection)) => {
                 info!(
                     source = %invite.source,
@@ -87,9 +87,16 @@ impl Calls {
         now: Instant,
         session: SessionId,
         invite: IncomingInvite,
+        offer: Option<Session>,
         number: Arc<Number>,
     ) {
         let id = self.new_call_id();
+        // Media uses the family of the offer's address, which need not be the
+        // one of the signalling.
+        let ipv6 = offer
+            .as_ref()
+            .and_then(Session::audio_address)
+            .map_or(invite.source.is_ipv6(), |address| address.is_ipv6());
         let from: Arc<str> = Arc::from(user_of(&invite.from.uri));
         let to: Arc<str> = Arc::from(number.number.as_str());
         let stream = match &number.answering {
@@ -124,14 +131,14 @@ impl Calls {
                 sip_code: Some(100),
                 end_reason: None,
                 held: false,
-                ipv6: invite.source.is_ipv6(),
+                ipv6,
                 session: None,
                 has_leg: false,
                 exchange: None,
                 allowed: None,
                 offering: false,
                 phase: Phase::Announced {
-                    offer: invite.body,
+                    offer,
                     ringing: false,
                 },
             },
@@ -201,13 +208,6 @@ impl Calls {
         let Phase::Announced { offer, ringing } = &mut call.phase else {
             return;
         };
-        // Media uses the family of the offer's address, which need not be the
-        // one of the signalling.
-        if let Some(Ok(session)) = offer.as_ref().map(description::parse)
-            && let Some(address) = session.audio_address()
-        {
-            call.ipv6 = address.is_ipv6();
-        }
         let ipv6 = call.ipv6;
         call.phase = Phase::Joining {
             offer: offer.take(),
@@ -249,12 +249,9 @@ impl Calls {
             // RFC 3264 section 5: an INVITE without an offer gets ours in the
             // 200, and its answer comes in the ACK.
             None => exchange.offer(codecs).map(|ours| (ours, None)),
-            Some(body) => match description::parse(body) {
-                Ok(theirs) => exchange
-                    .answer(&theirs, codecs)
-                    .map(|(ours, negotiated)| (ours, Some(negotiated))),
-                Err(_) => Err(crate::sdp::NegotiationError::NoCommonCodec),
-            },
+            Some(theirs) => exchange
+                .answer(theirs, codecs)
+                .map(|(ours, negotiated)| (ours, Some(negotiated))),
         };
         let (ours, negotiated) = match described {
             Ok(described) => described,
@@ -399,13 +396,13 @@ fn not_acceptable(reason: &str) -> Rejection {
     }
 }
 
-/// Can the caller's description lead to a call at all? Found out before
+/// The caller's description, if it can lead to a call at all. Found out before
 /// anybody is bothered.
-fn offered_description(body: Option<&Body>) -> Result<(), (&'static str, Rejection)> {
+fn offered_description(body: Option<&Body>) -> Result<Option<Session>, (&'static str, Rejection)> {
     let Some(body) = body else {
-        return Ok(());
+        return Ok(None);
     };
-    let session: Session = description::parse(body).map_err(|error| {
+    let session = description::parse(body).map_err(|error| {
         let rejection = Rejection {
             reason: Some("Bad Session Description".to_string()),
             ..Rejection::code(400)
@@ -414,7 +411,7 @@ fn offered_description(body: Option<&Body>) -> Result<(), (&'static str, Rejecti
         ("bad_sdp", rejection)
     })?;
     if session.audio_codecs().iter().any(|codec| codec.is_audio()) {
-        return Ok(());
+        return Ok(Some(session));
     }
     let reason = "no audio codec in common; PCMU, PCMA, G722 and opus are spoken here";
     Err(("no_common_codec", not_acceptable(reason)))

@@ -7,8 +7,7 @@ use std::time::Instant;
 use crate::call::clock::WallClock;
 use crate::call::request::{CallSnapshot, CallState, Dial, Direction, MediaSnapshot, Stream};
 use crate::ids::{AppId, CallId, RequestId, SessionId};
-use crate::sdp::{Codec, Exchange};
-use crate::sip::agent::Body;
+use crate::sdp::{Codec, Exchange, Session};
 
 /// One SIP leg and the state around it.
 pub(super) struct Call {
@@ -46,14 +45,14 @@ pub(super) enum Phase {
     /// Incoming: waits for an action.
     Announced {
         /// The caller's offer; `None` when the INVITE had none.
-        offer: Option<Body>,
+        offer: Option<Session>,
         /// 180 was sent.
         ringing: bool,
     },
     /// Incoming: accepted, its leg is being opened.
     Joining {
         /// The caller's offer.
-        offer: Option<Body>,
+        offer: Option<Session>,
         /// 180 was sent.
         ringing: bool,
         /// The request that waits for the outcome; `None` when the number is
