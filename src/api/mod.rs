@@ -1,2 +1,229 @@
-//! (room to be furnished)
+//! The API: REST, WebSockets and hooks, on tokio threads of their own. It
+//! talks to the shards through their mailboxes only: requests one way, call
+//! events the other.
+//!
+//! | file | what it does |
+//! | --- | --- |
+//! | `server`, `routes` | connections, paths, CORS, the envelope around everything |
+//! | `auth`, `tokens` | secrets and tokens |
+//! | `dial`, `actions`, `calls` | REST |
+//! | `events` | takes what the shards tell and passes it on |
+//! | `registry` | the calls that can be asked for, with their events |
+//! | `ws`, `ws_requests`, `notify` | WebSockets |
+//! | `hooks`, `hook_answer` | hooks |
+//! | `messages`, `proto` | the messages, binary and JSON |
+//! | `metrics` | metrics and health |
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+
+use crate::book::Book;
+use crate::call::event::CallEvent;
+use crate::call::request::{CallReply, CallRequest};
+use crate::config::Config;
+use crate::ids::ShardId;
+use crate::shard::mailbox::Shards;
+
+mod actions;
+mod auth;
+mod body;
+mod calls;
+mod dial;
+mod error;
+mod events;
+mod hook_answer;
+mod hooks;
+mod messages;
+mod metrics;
+mod notify;
 pub mod proto;
+mod registry;
+mod routes;
+mod server;
+mod tokens;
+mod ws;
+mod ws_requests;
+
+pub use hooks::{HookClientError, HookSettings};
+
+use auth::Gate;
+use error::ApiError;
+use hooks::Hooks;
+use metrics::Counters;
+use notify::Clients;
+use registry::Registry;
+
+/// A shard that does not answer within this is overloaded.
+const SHARD_TIMEOUT: Duration = Duration::from_secs(5);
+/// Name look-ups at a time.
+const MAX_LOOKUPS: usize = 64;
+/// WebSockets at a time, of all kinds.
+const MAX_SOCKETS: usize = 65_536;
+/// At the end: how long open requests and WebSockets may take to close.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
+/// At the end: how long hooks that wait may take to be posted.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What the api is told at start.
+#[derive(Debug, Clone, Copy)]
+pub struct ApiSettings {
+    /// How hooks are posted.
+    pub hooks: HookSettings,
+    /// SIP code for a caller where nobody said what to do.
+    pub failure_code: u16,
+    /// How long tokens hold by default.
+    pub token_ttl: Duration,
+    /// How long a call may be without a WebSocket after it had one.
+    pub ws_grace: Duration,
+    /// How long an outgoing call may ring.
+    pub answer_timeout: Duration,
+    /// A WebSocket's client is pinged this often.
+    pub ws_ping: Duration,
+    /// A WebSocket's client that said nothing for this long, not even a pong,
+    /// is gone. A frame that cannot be sent for this long means the same.
+    pub ws_silence: Duration,
+    /// There is a SIP socket for IPv4.
+    pub ipv4: bool,
+    /// There is a SIP socket for IPv6.
+    pub ipv6: bool,
+}
+
+impl ApiSettings {
+    /// As the configuration says.
+    pub fn of(config: &Config) -> Self {
+        ApiSettings {
+            hooks: HookSettings {
+                timeout: config.hooks.timeout,
+                give_up: config.hooks.give_up,
+                first_delay: Duration::from_millis(500),
+                longest_delay: Duration::from_secs(60),
+            },
+            failure_code: config.hooks.failure_code,
+            token_ttl: config.http.token_ttl,
+            ws_grace: config.calls.ws_grace,
+            ws_ping: Duration::from_secs(5),
+            ws_silence: Duration::from_secs(15),
+            answer_timeout: config.calls.answer_timeout,
+            ipv4: config.sip.listen.iter().any(|socket| socket.is_ipv4()),
+            ipv6: config.sip.listen.iter().any(|socket| socket.is_ipv6()),
+        }
+    }
+}
+
+/// The API. Cheap to clone; all clones are the same API.
+#[derive(Clone)]
+pub struct Api {
+    shared: Arc<Shared>,
+}
+
+/// What all requests share.
+struct Shared {
+    settings: ApiSettings,
+    shards: Shards,
+    book: Arc<Book>,
+    gate: Gate,
+    registry: Registry,
+    clients: Clients,
+    hooks: Hooks,
+    counters: Arc<Counters>,
+    lookups: Semaphore,
+    sockets: Arc<Semaphore>,
+    draining: AtomicBool,
+    /// True once WebSockets have to close.
+    ending: watch::Sender<bool>,
+}
+
+impl Api {
+    /// An API over these shards. The book holds the root app too; tokens are
+    /// signed with a key derived from `root_secret`.
+    pub fn new(
+        settings: ApiSettings,
+        shards: Shards,
+        book: Arc<Book>,
+        root_secret: &str,
+    ) -> Result<Self, HookClientError> {
+        let counters = Arc::new(Counters::default());
+        Ok(Api {
+            shared: Arc::new(Shared {
+                gate: Gate::new(&book, root_secret),
+                hooks: Hooks::new(settings.hooks, &book, counters.clone())?,
+                settings,
+                shards,
+                book,
+                registry: Registry::default(),
+                clients: Clients::default(),
+                counters,
+                lookups: Semaphore::new(MAX_LOOKUPS),
+                sockets: Arc::new(Semaphore::new(MAX_SOCKETS)),
+                draining: AtomicBool::new(false),
+                ending: watch::Sender::new(false),
+            }),
+        })
+    }
+
+    /// From now on new calls are refused with 503, and `/readyz` says so. The
+    /// calls that are there can still be acted on.
+    pub fn drain(&self) {
+        self.shared.draining.store(true, Ordering::SeqCst);
+    }
+
+    /// Serves until `stop`. Then passes on the events that have come by then,
+    /// closes the WebSockets, and gives hooks that wait a few seconds.
+    pub async fn run(
+        &self,
+        listener: TcpListener,
+        events: mpsc::Receiver<CallEvent>,
+        stop: impl Future<Output = ()>,
+    ) -> io::Result<()> {
+        let shared = &self.shared;
+        let (stop_events, stopped) = oneshot::channel();
+        let events = tokio::spawn(events::run(shared.clone(), events, stopped));
+        let router = routes::router(shared.clone());
+        let open = server::serve(listener, router, stop).await;
+        let _ = stop_events.send(());
+        events.await.map_err(io::Error::other)?;
+        shared.ending.send_replace(true);
+        if tokio::time::timeout(CLOSE_TIMEOUT, open.shutdown())
+            .await
+            .is_err()
+        {
+            tracing::warn!("some HTTP requests did not end in time");
+        }
+        let all_sockets = MAX_SOCKETS as u32;
+        let closed = shared.sockets.acquire_many(all_sockets);
+        if tokio::time::timeout(CLOSE_TIMEOUT, closed).await.is_err() {
+            tracing::warn!("some WebSockets did not close in time");
+        }
+        if tokio::time::timeout(FLUSH_TIMEOUT, shared.hooks.drained())
+            .await
+            .is_err()
+        {
+            let left = shared.hooks.queued();
+            tracing::error!(left, "the gateway ends with hook events undelivered");
+        }
+        Ok(())
+    }
+}
+
+impl Shared {
+    fn draining(&self) -> bool {
+        self.draining.load(Ordering::SeqCst)
+    }
+
+    /// Asks a shard; one that does not answer in time is overloaded.
+    async fn ask(&self, shard: ShardId, request: CallRequest) -> Result<CallReply, ApiError> {
+        match tokio::time::timeout(SHARD_TIMEOUT, self.shards.request(shard, request)).await {
+            Ok(reply) => Ok(reply?),
+            Err(_) => Err(shard_silent()),
+        }
+    }
+}
+
+fn shard_silent() -> ApiError {
+    ApiError::overloaded("the gateway is overloaded; try again in a second")
+}

@@ -1,0 +1,186 @@
+//! What may be done to a call: by REST, by WebSocket, by a hook's answer.
+
+use axum::extract::{Path, Request, State};
+use axum::response::Response;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::call::request::{Action, CallReply, CallRequest, Direction};
+
+use super::Shared;
+use super::auth::Permit;
+use super::body::{StreamBody, read_json};
+use super::error::{ApiError, done};
+use super::registry::Call;
+use std::sync::Arc;
+
+/// An action on an incoming call, as it is asked for.
+#[derive(Debug)]
+pub enum IncomingAction {
+    /// Let the caller hear ringing.
+    Ring,
+    /// Answer it into a room.
+    Accept(StreamBody),
+    /// Refuse or end it.
+    End,
+}
+
+impl IncomingAction {
+    /// As the shard takes it.
+    pub fn for_call(self, call: &Call) -> Result<Action, ApiError> {
+        Ok(match self {
+            IncomingAction::Ring => Action::Ring,
+            IncomingAction::Accept(stream) => Action::Accept(stream.stream(&call.app, "stream")?),
+            IncomingAction::End => Action::End,
+        })
+    }
+}
+
+#[derive(Deserialize)]
+struct ActionBody {
+    action: Option<String>,
+    #[serde(alias = "streaming")]
+    stream: Option<StreamBody>,
+}
+
+/// Reads `{"action":…,"stream":…}`.
+pub fn incoming_from_json(value: Value) -> Result<IncomingAction, ApiError> {
+    let body: ActionBody = serde_path_to_error::deserialize(value)
+        .map_err(|error| ApiError::field(&error.path().to_string(), error.inner()))?;
+    incoming(body)
+}
+
+fn incoming(body: ActionBody) -> Result<IncomingAction, ApiError> {
+    match body.action.as_deref() {
+        Some("Ring") => Ok(IncomingAction::Ring),
+        Some("End") => Ok(IncomingAction::End),
+        Some("Accept") => match body.stream {
+            Some(stream) => Ok(IncomingAction::Accept(stream)),
+            None => Err(ApiError::field(
+                "stream",
+                "is missing; Accept needs {\"room\", \"peer\"}",
+            )),
+        },
+        other => Err(wrong_action(other, "\"Ring\", \"Accept\" or \"End\"")),
+    }
+}
+
+fn wrong_action(action: Option<&str>, known: &str) -> ApiError {
+    match action {
+        Some(action) => ApiError::field("action", format!("{action:?} is not {known}")),
+        None => ApiError::field("action", format!("is missing; write {known}")),
+    }
+}
+
+/// `POST /call/incoming/{call_id}/action`
+pub async fn act_on_incoming(
+    State(shared): State<Arc<Shared>>,
+    Path(call_id): Path<String>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let (parts, body) = request.into_parts();
+    let call = shared.call_for(&parts, &call_id, Some(Direction::Incoming))?;
+    let action = incoming(read_json(Request::from_parts(parts, body)).await?)?;
+    shared.act(&call, action.for_call(&call)?).await?;
+    Ok(done())
+}
+
+/// `POST /call/outgoing/{call_id}/action`
+pub async fn act_on_outgoing(
+    State(shared): State<Arc<Shared>>,
+    Path(call_id): Path<String>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let (parts, body) = request.into_parts();
+    let call = shared.call_for(&parts, &call_id, Some(Direction::Outgoing))?;
+    let body: ActionBody = read_json(Request::from_parts(parts, body)).await?;
+    match body.action.as_deref() {
+        Some("End") => shared.act(&call, Action::End).await?,
+        other => return Err(wrong_action(other, "\"End\"")),
+    }
+    Ok(done())
+}
+
+/// `DELETE /call/{call_id}`
+pub async fn end_any(
+    State(shared): State<Arc<Shared>>,
+    Path(call_id): Path<String>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    end(&shared, &call_id, request, None).await
+}
+
+/// `DELETE /call/incoming/{call_id}`
+pub async fn end_incoming(
+    State(shared): State<Arc<Shared>>,
+    Path(call_id): Path<String>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    end(&shared, &call_id, request, Some(Direction::Incoming)).await
+}
+
+/// `DELETE /call/outgoing/{call_id}`
+pub async fn end_outgoing(
+    State(shared): State<Arc<Shared>>,
+    Path(call_id): Path<String>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    end(&shared, &call_id, request, Some(Direction::Outgoing)).await
+}
+
+async fn end(
+    shared: &Shared,
+    call_id: &str,
+    request: Request,
+    direction: Option<Direction>,
+) -> Result<Response, ApiError> {
+    let (parts, _) = request.into_parts();
+    let call = shared.call_for(&parts, call_id, direction)?;
+    shared.act(&call, Action::End).await?;
+    Ok(done())
+}
+
+impl Shared {
+    /// The call of this path, if whoever asks may act on it.
+    pub fn call_for(
+        &self,
+        parts: &axum::http::request::Parts,
+        call_id: &str,
+        direction: Option<Direction>,
+    ) -> Result<Arc<Call>, ApiError> {
+        let permit = self.gate.permit(parts)?;
+        let id = call_id.parse().map_err(|_| ApiError::call_not_found())?;
+        let app = match permit {
+            Permit::App(app) => app,
+            Permit::Call(app, call) if call == id => app,
+            Permit::Call(..) => {
+                return Err(ApiError::forbidden("this token is for another call"));
+            }
+            Permit::Room(..) | Permit::Notify(..) => {
+                return Err(ApiError::forbidden(
+                    "this needs the app_secret or the call's token",
+                ));
+            }
+        };
+        let call = self.registry.get(id).ok_or_else(ApiError::call_not_found)?;
+        if call.app != app {
+            return Err(ApiError::forbidden("this call belongs to another app"));
+        }
+        if direction.is_some_and(|direction| direction != call.direction) {
+            return Err(ApiError::call_not_found());
+        }
+        Ok(call)
+    }
+
+    /// Has the shard do it.
+    pub async fn act(&self, call: &Call, action: Action) -> Result<(), ApiError> {
+        let request = CallRequest::Act {
+            call: call.id,
+            action,
+        };
+        match self.ask(call.id.shard, request).await? {
+            CallReply::Refused(error) => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,327 @@
+//! `POST /call/outgoing`: from a request to a call that rings somewhere.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::book::{Hook, HookContentType, Number, SipAuth, SipHost, SipServer};
+use crate::call::request::{Action, CallReply, CallRequest, Dial, Direction};
+use crate::ids::{AppId, CallId};
+
+use super::Shared;
+use super::body::{StreamBody, read_json};
+use super::error::{ApiError, success};
+
+/// A name that is not found by then is not found (seconds).
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
+/// A number or user name longer than this is none (bytes).
+const MAX_NUMBER: usize = 128;
+
+#[derive(Debug, Default, Deserialize)]
+struct Body {
+    sip_server: Option<String>,
+    sip_proxy: Option<String>,
+    sip_auth: Option<AuthBody>,
+    from_number: Option<String>,
+    to_number: Option<String>,
+    hook: Option<String>,
+    hook_content_type: Option<String>,
+    streaming: Option<StreamBody>,
+}
+
+#[derive(Debug, Deserialize)]
+struct AuthBody {
+    username: Option<String>,
+    password: Option<String>,
+}
+
+/// `POST /call/outgoing`
+pub async fn dial(
+    State(shared): State<Arc<Shared>>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let (parts, body) = request.into_parts();
+    let app = shared.gate.permit(&parts)?.app()?;
+    if shared.draining() {
+        return Err(ApiError::draining());
+    }
+    let body: Body = read_json(Request::from_parts(parts, body)).await?;
+    let dial = prepare(&shared, app, body).await?;
+    // A client that hangs up now must not leave a call behind that nobody
+    // registers: from here on the work does not depend on it.
+    let started = tokio::spawn(async move { start(&shared, dial).await });
+    started
+        .await
+        .unwrap_or_else(|_| Err(ApiError::of_status(StatusCode::INTERNAL_SERVER_ERROR)))
+}
+
+async fn prepare(shared: &Shared, app: AppId, body: Body) -> Result<Dial, ApiError> {
+    let from_number = number(body.from_number, "from_number")?;
+    let to_number = number(body.to_number, "to_number")?;
+    let stream = match body.streaming {
+        Some(stream) => stream.stream(&app, "streaming")?,
+        None => {
+            return Err(ApiError::field(
+                "streaming",
+                "is missing; write {\"room\", \"peer\"}",
+            ));
+        }
+    };
+    let sip_auth = body.sip_auth.map(auth).transpose()?;
+    // Another app's number gives nothing to this one.
+    let book = shared.book.number(&from_number);
+    let book = book.filter(|number| number.app == app);
+    let hook = hook(body.hook, body.hook_content_type, book)?;
+
+    let outgoing = book
+        .map(|number| number.outgoing.clone())
+        .unwrap_or_default();
+    let Some(server_text) = body.sip_server.or(outgoing.sip_server) else {
+        return Err(ApiError::field(
+            "sip_server",
+            "is missing; write host, host:port or a sip: URI, or give from_number a sip_server in the number book",
+        ));
+    };
+    let server = server(&server_text, "sip_server")?;
+    let proxy = match body.sip_proxy.or(outgoing.sip_proxy) {
+        Some(text) => Some(self::server(&text, "sip_proxy")?),
+        None => None,
+    };
+    let destination = match &proxy {
+        Some(proxy) => look_up(shared, proxy, "sip_proxy").await?,
+        None => look_up(shared, &server, "sip_server").await?,
+    };
+    Ok(Dial {
+        app,
+        destination,
+        sip_server: server.to_string(),
+        // RFC 3261 section 16.12: `lr` says that the proxy routes loosely.
+        sip_proxy: proxy.map(|proxy| format!("sip:{proxy};lr")),
+        sip_auth: sip_auth.or(outgoing.sip_auth),
+        from_number,
+        to_number,
+        hook,
+        stream,
+        answer_timeout: shared.settings.answer_timeout,
+    })
+}
+
+async fn start(shared: &Arc<Shared>, dial: Dial) -> Result<Response, ApiError> {
+    let (app, hook) = (dial.app.clone(), dial.hook.clone());
+    let shard = shared.shards.of_room(&dial.stream.room);
+    let request = CallRequest::Dial(Box::new(dial));
+    let shards = shared.shards.clone();
+    let mut reply = tokio::spawn(async move { shards.request(shard, request).await });
+    let reply = match tokio::time::timeout(super::SHARD_TIMEOUT, &mut reply).await {
+        Ok(reply) => reply,
+        Err(_) => {
+            // The client is told that there is no call, so there must be none.
+            let shared = shared.clone();
+            tokio::spawn(async move {
+                if let Ok(Ok(CallReply::Dialed(call))) = reply.await {
+                    register(&shared, call, &app, hook);
+                    let action = Action::End;
+                    let _ = shared.ask(shard, CallRequest::Act { call, action }).await;
+                }
+            });
+            return Err(super::shard_silent());
+        }
+    };
+    let reply = reply.map_err(|_| ApiError::of_status(StatusCode::INTERNAL_SERVER_ERROR))?;
+    match reply? {
+        CallReply::Dialed(call) => {
+            register(shared, call, &app, hook);
+            let token = shared
+                .gate
+                .call_token(&app, call, shared.settings.token_ttl)?;
+            Ok(success(json!({
+                "call_id": call.to_string(),
+                "call_token": token,
+                "call_ws": format!("/call/outgoing/{call}?token={token}"),
+            })))
+        }
+        CallReply::Refused(error) => Err(error.into()),
+        _ => Err(ApiError::of_status(StatusCode::INTERNAL_SERVER_ERROR)),
+    }
+}
+
+/// From here on the call can be asked for, and its events have a way to go.
+fn register(shared: &Shared, call: CallId, app: &AppId, hook: Option<Hook>) {
+    let entry = shared.registry.entry(call, app, Direction::Outgoing);
+    entry.set_hooks(hook.and_then(|hook| shared.hooks.of_call(app, call, hook)));
+}
+
+fn number(value: Option<String>, field: &str) -> Result<String, ApiError> {
+    let Some(number) = value else {
+        return Err(ApiError::field(
+            field,
+            "is missing; write a number or user name",
+        ));
+    };
+    if number.is_empty() || number.len() > MAX_NUMBER {
+        let problem = format!("write 1 to {MAX_NUMBER} characters");
+        return Err(ApiError::field(field, problem));
+    }
+    // RFC 3261 section 25.1, user: what is not listed there travels escaped.
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,;?/%".contains(&b);
+    if let Some(wrong) = number
+        .chars()
+        .find(|c| !u8::try_from(*c).is_ok_and(allowed))
+    {
+        let hint = match wrong {
+            '#' => "write %23 for #",
+            '@' => "write the user part only; sip_server names the host",
+            _ => "write a number or user name; other characters as %XX",
+        };
+        return Err(ApiError::field(
+            field,
+            format!("{wrong:?} cannot stand in it; {hint}"),
+        ));
+    }
+    Ok(number)
+}
+
+fn auth(body: AuthBody) -> Result<SipAuth, ApiError> {
+    let part = |value: Option<String>, field: &str| match value {
+        Some(text) if !text.is_empty() => Ok(text),
+        _ => Err(ApiError::field(
+            field,
+            "is missing; write username and password",
+        )),
+    };
+    Ok(SipAuth {
+        username: part(body.username, "sip_auth.username")?,
+        password: part(body.password, "sip_auth.password")?,
+    })
+}
+
+fn hook(
+    url: Option<String>,
+    content_type: Option<String>,
+    book: Option<&Arc<Number>>,
+) -> Result<Option<Hook>, ApiError> {
+    let content_type = match content_type.as_deref() {
+        None => None,
+        Some("Json") => Some(HookContentType::Json),
+        Some("Protobuf") => Some(HookContentType::Protobuf),
+        Some(other) => {
+            let problem = format!("{other:?} is neither \"Json\" nor \"Protobuf\"");
+            return Err(ApiError::field("hook_content_type", problem));
+        }
+    };
+    if let Some(url) = &url {
+        let parsed = reqwest::Url::parse(url)
+            .map_err(|error| ApiError::field("hook", format!("{url:?} is no URL: {error}")))?;
+        if !matches!(parsed.scheme(), "http" | "https") {
+            let problem = format!("{url:?} is neither an http:// nor an https:// URL");
+            return Err(ApiError::field("hook", problem));
+        }
+    }
+    let from_book = book.and_then(|number| number.hook.clone());
+    Ok(match (url, from_book) {
+        (Some(url), _) => Some(Hook {
+            url: Arc::from(url),
+            content_type: content_type.unwrap_or_default(),
+        }),
+        (None, Some(hook)) => Some(Hook {
+            content_type: content_type.unwrap_or(hook.content_type),
+            url: hook.url,
+        }),
+        (None, None) => None,
+    })
+}
+
+fn server(text: &str, field: &str) -> Result<SipServer, ApiError> {
+    text.parse().map_err(|error| ApiError::field(field, error))
+}
+
+/// The address to send to: the first one of a family that we have a SIP
+/// socket for.
+async fn look_up(shared: &Shared, server: &SipServer, field: &str) -> Result<SocketAddr, ApiError> {
+    let port = server.port_or_default();
+    let usable = |address: &IpAddr| match address {
+        IpAddr::V4(_) => shared.settings.ipv4,
+        IpAddr::V6(_) => shared.settings.ipv6,
+    };
+    let name = match &server.host {
+        SipHost::Address(address) if usable(address) => {
+            return Ok(SocketAddr::new(*address, port));
+        }
+        SipHost::Address(address) => {
+            return Err(ApiError::field(
+                field,
+                format!("{address}: sip.listen has no address of this family"),
+            ));
+        }
+        SipHost::Name(name) => name,
+    };
+    let not_found = |problem: String| {
+        ApiError::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "HOST_NOT_FOUND",
+            format!("{field}: {name:?} {problem}"),
+        )
+    };
+    let Ok(_room) = shared.lookups.acquire().await else {
+        return Err(ApiError::overloaded("the gateway is ending"));
+    };
+    let found = tokio::time::timeout(
+        LOOKUP_TIMEOUT,
+        tokio::net::lookup_host((name.as_str(), port)),
+    )
+    .await
+    .map_err(|_| not_found("was not found in time; check the name and the DNS server".into()))?
+    .map_err(|error| not_found(format!("was not found ({error}); check the name")))?;
+    let addresses: Vec<SocketAddr> = found.collect();
+    addresses
+        .iter()
+        .find(|address| usable(&address.ip()))
+        .copied()
+        .ok_or_else(|| {
+            let found: Vec<String> = addresses.iter().map(|a| a.ip().to_string()).collect();
+            not_found(format!(
+                "has only addresses of a family that sip.listen does not have ({})",
+                found.join(", ")
+            ))
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(value: &str) -> String {
+        number(Some(value.to_string()), "to_number")
+            .unwrap_err()
+            .message
+    }
+
+    #[test]
+    fn numbers_and_user_names_pass() {
+        for text in [
+            "100",
+            "+4930123",
+            "alice",
+            "*31*123",
+            "a%23b",
+            "x;phone-context=y",
+        ] {
+            assert_eq!(number(Some(text.to_string()), "f"), Ok(text.to_string()));
+        }
+    }
+
+    #[test]
+    fn what_could_break_out_of_a_uri_is_refused() {
+        assert!(refused("alice@example.com").contains("sip_server names the host"));
+        assert!(refused("#31#").contains("%23"));
+        for text in ["", "a b", "a\r\nX: y", "a>", "\"a\"", "sip:a", "ü"] {
+            assert!(refused(text).starts_with("to_number: "), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! What the shards tell, on its way to WebSockets, hooks and notify_ws.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::call::event::{Arrival, CallEvent, CallEventKind};
+use crate::call::request::{Action, Direction};
+
+use super::Shared;
+use super::actions::IncomingAction;
+use super::auth::unix_time;
+use super::error::ApiError;
+use super::hook_answer::HookAnswer;
+use super::messages::{CallMessage, notify_arrived, notify_follow_up};
+use super::proto::sip_gateway::{IncomingCallNotify, call_event};
+use super::registry::{Call, Caller};
+
+/// How often ended calls are looked through.
+const FORGET_EVERY: Duration = Duration::from_secs(5);
+
+/// Takes events until the shards are gone, or until it is told to stop, then
+/// those that have come by then. Never waits for anybody else.
+pub async fn run(
+    shared: Arc<Shared>,
+    mut events: mpsc::Receiver<CallEvent>,
+    mut stop: oneshot::Receiver<()>,
+) {
+    let mut forget = tokio::time::interval(FORGET_EVERY);
+    loop {
+        tokio::select! {
+            biased;
+            event = events.recv() => match event {
+                Some(event) => take(&shared, event),
+                None => return,
+            },
+            _ = &mut stop => break,
+            now = forget.tick() => shared.registry.forget_old(now),
+        }
+    }
+    while let Ok(event) = events.try_recv() {
+        take(&shared, event);
+    }
+}
+
+fn take(shared: &Arc<Shared>, event: CallEvent) {
+    log(&event);
+    shared.counters.call_event(label(&event.kind));
+    match event.kind {
+        CallEventKind::Arrived(ref arrival) => arrived(shared, &event, arrival),
+        kind => {
+            // An incoming call is known by its arrival; what is not known yet
+            // is outgoing, and the request that dialled is about to tell.
+            let call = shared.registry.get(event.call).unwrap_or_else(|| {
+                shared
+                    .registry
+                    .entry(event.call, &event.app, Direction::Outgoing)
+            });
+            follow_up(shared, &call, event.timestamp_ms, kind);
+        }
+    }
+}
+
+fn arrived(shared: &Arc<Shared>, event: &CallEvent, arrival: &Arrival) {
+    let call = shared
+        .registry
+        .entry(event.call, &event.app, Direction::Incoming);
+    let client_id = arrival.number.client_id.clone();
+    call.set_caller(Caller {
+        from: arrival.from.clone(),
+        to: arrival.to.clone(),
+        client_id: client_id.clone(),
+    });
+    // A failure is logged where it happens; the call can still be acted on
+    // with the app_secret.
+    let token = shared
+        .gate
+        .call_token(&event.app, call.id, shared.settings.token_ttl)
+        .unwrap_or_default();
+    let path = format!("/call/incoming/{}?token={token}", call.id);
+    let message = notify_arrived(&token, &path, &arrival.from, &arrival.to);
+    let asks = !arrival.answered_without_asking;
+    let told = match &client_id {
+        Some(client) => shared
+            .clients
+            .arrived(&event.app, client, call.id, &message, asks),
+        None => 0,
+    };
+    let hooks = arrival
+        .number
+        .hook
+        .clone()
+        .and_then(|hook| shared.hooks.of_call(&event.app, call.id, hook));
+    call.set_hooks(hooks.clone());
+    let notify = call_event::Event::Notify(message);
+    match hooks {
+        Some(hooks) if asks => {
+            let shared = shared.clone();
+            let timestamp_ms = event.timestamp_ms;
+            tokio::spawn(async move {
+                let answer = hooks.ask(timestamp_ms, notify).await;
+                answered(&shared, &call, answer).await;
+            });
+        }
+        Some(hooks) => hooks.post(event.timestamp_ms, notify),
+        None if asks && told == 0 => {
+            tracing::warn!(
+                call_id = %call.id,
+                number = %arrival.to,
+                "nobody to ask: the number has no hook, and nobody is connected at notify_ws"
+            );
+            let shared = shared.clone();
+            tokio::spawn(async move { reject(&shared, &call).await });
+        }
+        None => {}
+    }
+}
+
+/// The hook has said what to do, or nothing usable.
+async fn answered(shared: &Shared, call: &Call, answer: Result<HookAnswer, String>) {
+    let action = match answer {
+        Ok(HookAnswer::Continue) => return,
+        Ok(HookAnswer::Act(action)) => action,
+        Err(problem) => {
+            tracing::warn!(call_id = %call.id, %problem, "no usable answer of the hook");
+            return reject(shared, call).await;
+        }
+    };
+    let was_accept = matches!(action, IncomingAction::Accept(_));
+    let result = match action.for_call(call) {
+        Ok(action) => shared.act(call, action).await,
+        Err(error) => Err(error),
+    };
+    let Err(error) = result else { return };
+    tracing::warn!(call_id = %call.id, problem = %error.message, "the hook's answer could not be followed");
+    // Somebody else was quicker, or the caller is gone: nothing is owed.
+    let settled = error.code == "WRONG_STATE" || error.code == "CALL_NOT_FOUND";
+    if was_accept && !settled {
+        let message = CallMessage::error(&error.message, Direction::Incoming);
+        call.push(unix_time().as_millis() as u64, message);
+        reject(shared, call).await;
+    }
+}
+
+async fn reject(shared: &Shared, call: &Call) {
+    let action = Action::Reject(shared.settings.failure_code);
+    if let Err(ApiError { message, .. }) = shared.act(call, action).await {
+        tracing::debug!(call_id = %call.id, problem = %message, "not rejected");
+    }
+}
+
+fn follow_up(shared: &Shared, call: &Arc<Call>, timestamp_ms: u64, kind: CallEventKind) {
+    if call.direction == Direction::Incoming
+        && let Some(caller) = call.caller()
+    {
+        let message = notify_follow_up(&kind, &caller.from, &caller.to);
+        settle(shared, call, &caller, &kind, message.as_ref());
+        if let (Some(message), Some(hooks)) = (message, call.hooks()) {
+            hooks.post(timestamp_ms, call_event::Event::Notify(message));
+        }
+    }
+    let Some(message) = CallMessage::of(&kind, call.direction) else {
+        return;
+    };
+    match kind {
+        CallEventKind::Ended(snapshot) => {
+            call.end(timestamp_ms, message, snapshot);
+            shared.registry.call_ended(call.id);
+        }
+        _ => call.push(timestamp_ms, message),
+    }
+}
+
+fn settle(
+    shared: &Shared,
+    call: &Call,
+    caller: &Caller,
+    kind: &CallEventKind,
+    message: Option<&IncomingCallNotify>,
+) {
+    let Some(client) = &caller.client_id else {
+        return;
+    };
+    if message.is_some() || matches!(kind, CallEventKind::Ended(_)) {
+        shared.clients.settled(&call.app, client, call.id, message);
+    }
+}
+
+fn label(kind: &CallEventKind) -> &'static str {
+    match kind {
+        CallEventKind::Arrived(_) => "arrived",
+        CallEventKind::Accepted => "accepted",
+        CallEventKind::Rejected(_) => "rejected",
+        CallEventKind::CallerCancelled => "caller_cancelled",
+        CallEventKind::PeerHungUp => "peer_hung_up",
+        CallEventKind::Provisional(_) => "provisional",
+        CallEventKind::Early(_) => "early",
+        CallEventKind::Answered(_) => "answered",
+        CallEventKind::Failed(_) => "failed",
+        CallEventKind::Cancelled => "cancelled",
+        CallEventKind::Terminated => "terminated",
+        CallEventKind::Error(_) => "error",
+        CallEventKind::Ended(_) => "ended",
+    }
+}
+
+/// One line per event of a call.
+fn log(event: &CallEvent) {
+    let (call_id, app, kind) = (event.call, &event.app, label(&event.kind));
+    match &event.kind {
+        CallEventKind::Arrived(arrival) => tracing::info!(
+            %call_id, %app, event = kind, from = %arrival.from, to = %arrival.to,
+            source = %arrival.source, "call"
+        ),
+        CallEventKind::Provisional(code)
+        | CallEventKind::Early(code)
+        | CallEventKind::Answered(code)
+        | CallEventKind::Failed(code)
+        | CallEventKind::Rejected(code) => {
+            tracing::info!(%call_id, %app, event = kind, code, "call");
+        }
+        CallEventKind::Error(problem) => {
+            tracing::info!(%call_id, %app, event = kind, %problem, "call");
+        }
+        CallEventKind::Ended(snapshot) => tracing::info!(
+            %call_id, %app, event = kind, from = %snapshot.from, to = %snapshot.to,
+            sip_code = snapshot.sip_code, reason = snapshot.end_reason,
+            sip_call_id = %snapshot.sip_call_id, "call"
+        ),
+        CallEventKind::Accepted
+        | CallEventKind::CallerCancelled
+        | CallEventKind::PeerHungUp
+        | CallEventKind::Cancelled
+        | CallEventKind::Terminated => tracing::info!(%call_id, %app, event = kind, "call"),
+    }
+}

@@ -1,0 +1,258 @@
+//! `GET /metrics`, `GET /healthz` and `GET /readyz`.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use crate::call::request::{CallReply, CallRequest, ShardCounters};
+
+use super::Shared;
+use super::error::{ApiError, done};
+use super::registry::lock;
+
+/// What the api counts.
+#[derive(Default)]
+pub struct Counters {
+    requests: Mutex<BTreeMap<u16, u64>>,
+    call_events: Mutex<BTreeMap<&'static str, u64>>,
+    hooks_given_up: Mutex<BTreeMap<&'static str, u64>>,
+    hooks_delivered: AtomicU64,
+    hooks_failed: AtomicU64,
+    sockets: AtomicI64,
+}
+
+impl Counters {
+    pub fn request(&self, status: StatusCode) {
+        *lock(&self.requests).entry(status.as_u16()).or_default() += 1;
+    }
+
+    pub fn call_event(&self, label: &'static str) {
+        *lock(&self.call_events).entry(label).or_default() += 1;
+    }
+
+    pub fn hook_attempt(&self, delivered: bool) {
+        let counter = match delivered {
+            true => &self.hooks_delivered,
+            false => &self.hooks_failed,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn hook_given_up(&self, reason: &'static str) {
+        *lock(&self.hooks_given_up).entry(reason).or_default() += 1;
+    }
+
+    pub fn socket_opened(&self) {
+        self.sockets.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn socket_closed(&self) {
+        self.sockets.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// `GET /healthz`: the api runs.
+pub async fn healthz() -> Response {
+    done()
+}
+
+/// `GET /readyz`: new calls are welcome, and every shard answers.
+pub async fn readyz(State(shared): State<Arc<Shared>>) -> Result<Response, ApiError> {
+    if shared.draining() {
+        return Err(ApiError::draining());
+    }
+    for shard in shared.shards.all() {
+        shared.ask(shard, CallRequest::Counters).await?;
+    }
+    Ok(done())
+}
+
+/// `GET /metrics`, in Prometheus' text format.
+pub async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
+    let mut shards = Vec::new();
+    for shard in shared.shards.all() {
+        // A shard that does not answer is missing from the page, which an
+        // alert on ringwire_up sees.
+        let counters = match shared.ask(shard, CallRequest::Counters).await {
+            Ok(CallReply::Counters(counters)) => Some(counters),
+            _ => None,
+        };
+        shards.push((shard.0, counters));
+    }
+    let mut page = Page::default();
+    for (shard, counters) in &shards {
+        let label = [("shard", shard.to_string())];
+        page.gauge(
+            "up",
+            "Whether the shard answers.",
+            &label,
+            u64::from(counters.is_some()),
+        );
+        if let Some(counters) = counters {
+            shard_metrics(&mut page, *shard, counters);
+        }
+    }
+    own_metrics(&mut page, &shared);
+    let content_type = "text/plain; version=0.0.4; charset=utf-8";
+    ([(header::CONTENT_TYPE, content_type)], page.text()).into_response()
+}
+
+fn shard_metrics(page: &mut Page, shard: u8, counters: &ShardCounters) {
+    let label = [("shard", shard.to_string())];
+    page.gauge("calls", "Calls alive.", &label, counters.calls);
+    page.gauge("rooms", "Rooms alive.", &label, counters.rooms);
+    page.gauge("media_legs", "Media legs alive.", &label, counters.legs);
+    let help = "RTP port pairs that may still be opened.";
+    page.gauge("free_port_pairs", help, &label, counters.free_port_pairs);
+    for (name, label_name, label_value, count) in &counters.totals {
+        let mut labels = vec![("shard", shard.to_string())];
+        if !label_name.is_empty() {
+            labels.push((label_name, label_value.clone()));
+        }
+        page.total(name, "Counted by the shard.", &labels, *count);
+    }
+}
+
+fn own_metrics(page: &mut Page, shared: &Shared) {
+    let counters = &shared.counters;
+    for (status, count) in lock(&counters.requests).iter() {
+        let labels = [("status", status.to_string())];
+        page.total(
+            "http_requests_total",
+            "HTTP requests answered.",
+            &labels,
+            *count,
+        );
+    }
+    for (event, count) in lock(&counters.call_events).iter() {
+        let labels = [("event", event.to_string())];
+        page.total("call_events_total", "Events of calls.", &labels, *count);
+    }
+    let help = "Attempts to post an event to a hook.";
+    for (result, count) in [
+        ("delivered", &counters.hooks_delivered),
+        ("failed", &counters.hooks_failed),
+    ] {
+        let labels = [("result", result.to_string())];
+        page.total(
+            "hook_posts_total",
+            help,
+            &labels,
+            count.load(Ordering::Relaxed),
+        );
+    }
+    let given_up = lock(&counters.hooks_given_up);
+    let help = "Hook events that will not be delivered.";
+    for reason in ["expired", "queue_full"] {
+        let labels = [("reason", reason.to_string())];
+        let count = given_up.get(reason).copied().unwrap_or_default();
+        page.total("hook_events_given_up_total", help, &labels, count);
+    }
+    let queued = shared.hooks.queued() as u64;
+    page.gauge("hook_events_queued", "Hook events that wait.", &[], queued);
+    let sockets = counters.sockets.load(Ordering::Relaxed).max(0) as u64;
+    page.gauge("websockets", "WebSockets open.", &[], sockets);
+    let known = shared.registry.len() as u64;
+    page.gauge(
+        "api_calls_known",
+        "Calls that can be asked for, ended ones too.",
+        &[],
+        known,
+    );
+    let draining = u64::from(shared.draining());
+    page.gauge("draining", "Whether new calls are refused.", &[], draining);
+}
+
+/// Metrics by name: the format wants the lines of one name together.
+#[derive(Default)]
+struct Page {
+    metrics: BTreeMap<String, (&'static str, &'static str, String)>,
+}
+
+impl Page {
+    fn gauge(&mut self, name: &str, help: &'static str, labels: &[(&str, String)], value: u64) {
+        self.line(name.to_string(), "gauge", help, labels, value);
+    }
+
+    fn total(&mut self, name: &str, help: &'static str, labels: &[(&str, String)], value: u64) {
+        // By convention a counter's name ends so.
+        let name = match name.ends_with("_total") {
+            true => name.to_string(),
+            false => format!("{name}_total"),
+        };
+        self.line(name, "counter", help, labels, value);
+    }
+
+    fn line(
+        &mut self,
+        name: String,
+        kind: &'static str,
+        help: &'static str,
+        labels: &[(&str, String)],
+        value: u64,
+    ) {
+        let name = format!("ringwire_{name}");
+        let labels: Vec<String> = labels
+            .iter()
+            .map(|(label, value)| format!("{label}=\"{}\"", escaped(value)))
+            .collect();
+        let labels = match labels.is_empty() {
+            true => String::new(),
+            false => format!("{{{}}}", labels.join(",")),
+        };
+        let (_, _, lines) = self
+            .metrics
+            .entry(name.clone())
+            .or_insert_with(|| (kind, help, String::new()));
+        // Writing to a String cannot fail.
+        let _ = writeln!(lines, "{name}{labels} {value}");
+    }
+
+    fn text(&self) -> String {
+        let mut text = String::new();
+        for (name, (kind, help, lines)) in &self.metrics {
+            let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{lines}");
+        }
+        text
+    }
+}
+
+fn escaped(value: &str) -> String {
+    value
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_one_metric_stand_together_under_their_type() {
+        let mut page = Page::default();
+        let counters = |drops| ShardCounters {
+            calls: 3,
+            totals: vec![("dropped_packets", "reason", "no \"leg\"".to_string(), drops)],
+            ..ShardCounters::default()
+        };
+        shard_metrics(&mut page, 0, &counters(1));
+        shard_metrics(&mut page, 1, &counters(2));
+        let text = page.text();
+        assert!(
+            text.contains(
+                "# TYPE ringwire_dropped_packets_total counter\n\
+             ringwire_dropped_packets_total{shard=\"0\",reason=\"no \\\"leg\\\"\"} 1\n\
+             ringwire_dropped_packets_total{shard=\"1\",reason=\"no \\\"leg\\\"\"} 2\n"
+            ),
+            "{text}"
+        );
+        assert!(text.contains("# TYPE ringwire_calls gauge\nringwire_calls{shard=\"0\"} 3\n"));
+    }
+}
