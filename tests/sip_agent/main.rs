@@ -12,3 +12,4 @@ mod offers;
 mod peers;
 mod races;
 mod storms;
+mod torture;

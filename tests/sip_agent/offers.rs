@@ -362,3 +362,16 @@ fn the_peers_bye_ends_a_session_with_offers_open_both_ways() {
     assert_eq!(world.take(1), [Event::Ended { session: callee }]);
     assert_nothing_left(&mut world);
 }
+
+#[test]
+fn a_reinvite_left_open_by_a_peer_that_hung_up_ends_by_itself() {
+    let mut world = World::new(1, Conditions::PERFECT, 1);
+    let (session, raw) = connected_raw(&mut world);
+    let now = world.now;
+    world.agent(0).offer(now, session, sdp("x")).unwrap();
+    let invite = raw.received(&mut world).pop().unwrap();
+    raw.send(&mut world, &raw.response(&invite, 100, "", ""));
+    assert_eq!(raw.ask(&mut world, &raw.request("BYE", 1, "b", "")), [200]);
+    assert_eq!(world.take(0), [Event::Bye { session }]);
+    assert_nothing_left(&mut world);
+}

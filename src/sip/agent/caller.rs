@@ -247,13 +247,7 @@ impl Agent {
             return;
         };
         let mut ack = dialog.ack(dialog.local_cseq);
-        if let Some(invite) = &invite {
-            // RFC 3261 section 22.1: the ACK has the INVITE's credentials.
-            ack.headers
-                .copy_all(&invite.headers, &HeaderName::Authorization);
-            ack.headers
-                .copy_all(&invite.headers, &HeaderName::ProxyAuthorization);
-        }
+        copy_credentials(&mut ack, invite.as_deref());
         let ack_path = Path {
             peer: dialog.next_hop(),
             listener: session.listener,
@@ -367,6 +361,16 @@ impl CancelReason {
         match self {
             CancelReason::Asked => StatusCode::REQUEST_TERMINATED,
             CancelReason::NoAnswer => StatusCode::REQUEST_TIMEOUT,
+        }
+    }
+}
+
+/// The ACK of a 2xx has the credentials of its INVITE (RFC 3261 section
+/// 22.1): nobody can challenge an ACK.
+pub(super) fn copy_credentials(ack: &mut Request, invite: Option<&Request>) {
+    if let Some(invite) = invite {
+        for name in [HeaderName::Authorization, HeaderName::ProxyAuthorization] {
+            ack.headers.copy_all(&invite.headers, &name);
         }
     }
 }

@@ -8,7 +8,7 @@ use rand::Rng;
 
 use super::Agent;
 use super::body::session_description;
-use super::caller::{is_challenge, next_try};
+use super::caller::{copy_credentials, is_challenge, next_try};
 use super::event::Event;
 use super::session::{
     Established, OurOffer, Phase, Session, SessionTimer, TheirOffer, Unacknowledged,
@@ -16,6 +16,7 @@ use super::session::{
 use super::stack::{Owner, Received, Role, attach};
 use super::types::{AgentError, Body, LostReason, OfferId};
 use crate::ids::SessionId;
+use crate::sip::dialog::Dialog;
 use crate::sip::message::{Response, response_to};
 use crate::sip::method::Method;
 use crate::sip::outbox::Path;
@@ -89,14 +90,16 @@ impl Agent {
         };
         match self.stack.start(now, path, owner, request) {
             Ok(transaction) => {
+                let give_up = self.stack.settings.timers.give_up();
+                // The session may end before its re-INVITE does.
+                self.stack.layer.abandon(transaction, now + give_up * 2);
                 established.our_offer = OurOffer::Sent {
                     transaction,
                     body,
                     glares,
                     cancelled: false,
                 };
-                let give_up = now + self.stack.settings.timers.give_up();
-                self.stack.set_timer(id, SessionTimer::Offer, give_up);
+                self.stack.set_timer(id, SessionTimer::Offer, now + give_up);
             }
             Err(_) => self.event(Event::OfferRefused {
                 session: id,
@@ -163,30 +166,28 @@ impl Agent {
         if stack.layer.repeat_ack(&mut stack.out, transaction, tag) {
             return;
         }
-        drop(stack.layer.take_invite(transaction));
+        let invite = stack.layer.take_invite(transaction);
         let number = response.headers.cseq().map_or(0, |cseq| cseq.number);
         let session = self.sessions.get_mut(id);
         let mut is_current = false;
-        let ack = match session.map(|session| (&mut session.phase, &mut session.auth)) {
-            Some((Phase::Established(established), auth)) => {
+        let ack = match session.map(|session| &mut session.phase) {
+            Some(Phase::Established(established)) => {
                 let dialog = &mut established.dialog;
                 dialog.refresh_target(&response.headers, path.peer);
                 if takes_response(&established.our_offer, transaction) {
                     established.our_offer = OurOffer::None;
                     is_current = true;
                 }
-                let mut ack = established.dialog.ack(number);
-                if let Some(auth) = auth {
-                    auth.sign(&mut ack, stack.random.next_u64());
-                }
-                Some((ack, established.dialog.next_hop()))
+                let dialog = &established.dialog;
+                Some((dialog.ack(number), dialog.next_hop()))
             }
-            Some((Phase::Ending(dialog), _)) => Some((dialog.ack(number), dialog.next_hop())),
+            Some(Phase::Ending(dialog)) => Some((dialog.ack(number), dialog.next_hop())),
             // The session is gone: the response says enough for an ACK.
-            _ => crate::sip::dialog::Dialog::of_caller(response, path.peer)
+            _ => Dialog::of_caller(response, path.peer)
                 .map(|dialog| (dialog.ack(number), dialog.next_hop())),
         };
-        if let Some((ack, peer)) = ack {
+        if let Some((mut ack, peer)) = ack {
+            copy_credentials(&mut ack, invite.as_deref());
             let path = Path {
                 peer,
                 listener: path.listener,
@@ -245,6 +246,8 @@ impl Agent {
                 role: Role::Reinvite,
             };
             if let Ok(transaction) = self.stack.start(now, path, owner, request) {
+                let give_up = now + self.stack.settings.timers.give_up() * 2;
+                self.stack.layer.abandon(transaction, give_up);
                 established.our_offer = OurOffer::Sent {
                     transaction,
                     body,

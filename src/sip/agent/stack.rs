@@ -177,15 +177,13 @@ impl Stack {
     /// Sends CANCEL for an INVITE that was heard of, once, and lets the
     /// INVITE end 64*T1 later at the latest (RFC 3261 section 9.1).
     pub fn cancel(&mut self, now: Instant, session: SessionId, invite: TransactionId) {
-        let give_up = now + self.settings.timers.give_up();
-        if !self.layer.abandon(invite, give_up) {
-            return;
-        }
-        let Some((path, request)) = self.layer.invite(invite) else {
+        let Some((path, request)) = self.layer.cancel(invite) else {
             return;
         };
         let cancel = cancel_of(request);
         let branch = request.headers.via().ok().and_then(|via| via.branch);
+        let give_up = now + self.settings.timers.give_up();
+        self.layer.abandon(invite, give_up);
         let owner = Owner {
             session,
             role: Role::Nobody,

@@ -39,6 +39,7 @@ impl<O: Copy> Layer<O> {
                     owner,
                     request: Some(Box::new(request)),
                     acknowledged: false,
+                    cancelled: false,
                     acks: Vec::new(),
                 };
                 (Machine::ClientInvite(Box::new(client)), actions)
@@ -127,19 +128,30 @@ impl<O: Copy> Layer<O> {
             .map_or(0, |client| client.acks.len())
     }
 
-    /// Lets an INVITE end at `at` if no final response has come by then (RFC
-    /// 3261 section 9.1); false when that was said before, or the response
-    /// came.
-    pub fn abandon(&mut self, id: TransactionId, at: Instant) -> bool {
+    /// Lets an INVITE end at `at` at the latest if no final response has come
+    /// by then (RFC 3261 section 9.1).
+    pub fn abandon(&mut self, id: TransactionId, at: Instant) {
         let unfinished = self
             .entry(id)
             .is_some_and(|entry| entry.machine.needs().unfinished);
         let key = (id.index, Slot::Abandon);
-        if !unfinished || self.timers.get(&key).is_some() {
-            return false;
+        if unfinished && self.timers.get(&key).is_none_or(|set| at < set) {
+            self.timers.set(key, at);
         }
-        self.timers.set(key, at);
-        true
+    }
+
+    /// The INVITE to be cancelled and where it went; none when it has its
+    /// final response, or was asked for before.
+    pub fn cancel(&mut self, id: TransactionId) -> Option<(Path, &Request)> {
+        let entry = self.entry_mut(id)?;
+        let path = entry.path;
+        let unfinished = entry.machine.needs().unfinished;
+        let client = entry.machine.client_invite_mut()?;
+        if !unfinished || client.cancelled {
+            return None;
+        }
+        client.cancelled = true;
+        Some((path, client.request.as_deref()?))
     }
 
     /// Ends a transaction without further ado.

@@ -33,6 +33,8 @@ pub(super) struct ClientInvite<O> {
     pub request: Option<Box<Request>>,
     /// A failure was acknowledged: what is sent again is that ACK.
     pub acknowledged: bool,
+    /// CANCEL was sent for it.
+    pub cancelled: bool,
     /// ACKs of 2xx by remote tag, for when a 2xx is repeated.
     pub acks: Vec<(Box<str>, Path, Bytes)>,
 }
