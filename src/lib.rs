@@ -20,10 +20,12 @@
 //! | [`banner`] | what the operator reads first | yes |
 //! | [`logging`] | the operator's log | no |
 //! | [`api`] | axum on its own threads: REST, WebSockets, hooks | no |
+//! | [`gateway`] | start, signals, the graceful end | no |
 //!
 //! Imports go downward only, and `tests/imports.rs` fails on a forbidden one:
-//! `main → api, shard, config, banner, logging` · `api → book, call::request,
-//! call::event, shard::mailbox, config, ids` · `config → book, ids` ·
+//! `main → gateway, config, banner, logging` ·
+//! `gateway → api, shard, config, io, banner` ·
+//! `api → book, call::request, call::event, shard::mailbox, config, ids` · `config → book, ids` ·
 //! `banner, logging → config` ·
 //! `shard → io, call, sip, media, sdp, book, config` ·
 //! `call → sip, sdp, media, book` · `io → media::packet, ids` ·
@@ -37,6 +39,7 @@ pub mod banner;
 pub mod book;
 pub mod call;
 pub mod config;
+pub mod gateway;
 pub mod ids;
 pub mod io;
 pub mod logging;

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 /// A room, and what of the crate it may name besides itself.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("main", &["gateway", "config", "banner", "logging"]),
     (
-        "main",
-        &["api", "shard", "config", "book", "ids", "banner", "logging"],
+        "gateway",
+        &["api", "shard", "config", "book", "ids", "io", "banner"],
     ),
     ("banner", &["config"]),
     ("logging", &["config"]),
@@ -41,8 +42,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "lib",
         &[
-            "api", "banner", "book", "call", "config", "ids", "io", "logging", "media", "sdp",
-            "shard", "sip", "timers",
+            "api", "banner", "book", "call", "config", "gateway", "ids", "io", "logging", "media",
+            "sdp", "shard", "sip", "timers",
         ],
     ),
 ];

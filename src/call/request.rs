@@ -296,6 +296,9 @@ pub struct ShardCounters {
     pub calls: u64,
     /// Rooms alive now.
     pub rooms: u64,
+    /// SIP sessions alive now: those of calls, and those whose BYE waits for
+    /// its answer.
+    pub sip_sessions: u64,
     /// Media legs alive now.
     pub legs: u64,
     /// RTP port pairs that may still be opened.

@@ -143,6 +143,7 @@ pub fn collect(
     ShardCounters {
         calls: calls.len() as u64,
         rooms: rooms.len() as u64,
+        sip_sessions: calls.agent().sessions() as u64,
         legs: rooms.legs() as u64,
         free_port_pairs: (pool.capacity() - pool.in_use()) as u64,
         totals,

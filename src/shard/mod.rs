@@ -5,12 +5,14 @@
 //! | --- | --- |
 //! | `turn` | the thread's loop: packets, messages, requests, timers, outputs |
 //! | `start` | binding, pinning, introducing the shards to each other |
+//! | `draining` | the graceful end |
 //! | `mailbox` | bounded ways in, and on which shard a room lives |
 //! | `outbox` | the way of events to the api |
 //! | `ports` | the rooms' sockets |
 //! | `counters` | what the metrics are made of |
 
 mod counters;
+mod draining;
 pub mod mailbox;
 mod outbox;
 mod ports;

@@ -1,0 +1,97 @@
+//! The gateway's life: start the shards and the api, wait for the word to end,
+//! end gracefully.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+
+use crate::api::{Api, ApiSettings};
+use crate::banner;
+use crate::book::App;
+use crate::config::Config;
+use crate::ids::AppId;
+use crate::io::sockets;
+use crate::shard;
+
+/// Events between the shards and the api; more wait on the shards.
+const EVENTS: usize = 65_536;
+/// How often a shard that ended unasked is looked for.
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Runs the gateway until SIGTERM or SIGINT.
+///
+/// # Errors
+/// Whatever keeps it from starting or going on, in words for the operator.
+pub fn run(mut config: Config) -> Result<(), Box<dyn Error>> {
+    let secret = config.root_secret()?;
+    let root = App {
+        id: AppId::new(AppId::ROOT),
+        secret: secret.value.clone(),
+    };
+    let book = Arc::new(std::mem::take(&mut config.book).with_app(root));
+    if let Err(problem) = sockets::raise_file_limit() {
+        warn!("the limit on open files stays as it is: {problem}");
+    }
+    let (events, event_ends) = mpsc::channel(EVENTS);
+    let running = shard::start(&config, &book, &events)?;
+    drop(events);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("api")
+        .build()?;
+    runtime.block_on(async {
+        let refused =
+            |problem| format!("http.listen: cannot bind {}: {problem}", config.http.listen);
+        let listener = tokio::net::TcpListener::bind(config.http.listen)
+            .await
+            .map_err(refused)?;
+        let started = banner::Started {
+            http: listener.local_addr()?,
+            sip: &running.listeners,
+            backend: running.backend,
+            secret: &secret.origin,
+            numbers: book.len(),
+            apps: book.apps().count(),
+        };
+        for line in banner::started(&config, &started) {
+            info!("{line}");
+        }
+        let shards = running.shards.clone();
+        let api = Api::new(ApiSettings::of(&config), shards, book, &secret.value)?;
+        let mut end = Ok(());
+        api.run(listener, event_ends, async {
+            end = wait_for_the_end(&running).await;
+            api.drain();
+            running.drain(config.calls.drain_timeout).await;
+        })
+        .await?;
+        end
+    })?;
+    running.stop();
+    info!("ended");
+    Ok(())
+}
+
+/// Returns at the first SIGTERM or SIGINT, or when a shard is lost.
+async fn wait_for_the_end(running: &shard::RunningShards) -> Result<(), Box<dyn Error>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut watch = tokio::time::interval(WATCH_INTERVAL);
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = watch.tick() => {
+                if running.has_lost_a_shard() {
+                    return Err("a shard has ended; the gateway cannot go on without it".into());
+                }
+            }
+        }
+    }
+    info!("asked to end: no new calls from now on");
+    Ok(())
+}
