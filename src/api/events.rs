@@ -97,11 +97,8 @@ fn arrived(shared: &Arc<Shared>, event: &CallEvent, arrival: &Arrival) {
     match hooks {
         Some(hooks) if asks => {
             let shared = shared.clone();
-            let timestamp_ms = event.timestamp_ms;
-            tokio::spawn(async move {
-                let answer = hooks.ask(timestamp_ms, notify).await;
-                answered(&shared, &call, answer).await;
-            });
+            let answer = hooks.ask(event.timestamp_ms, notify);
+            tokio::spawn(async move { answered(&shared, &call, answer.await).await });
         }
         Some(hooks) => hooks.post(event.timestamp_ms, notify),
         None if asks && told == 0 => {

@@ -177,23 +177,23 @@ impl CallHooks {
         self.enqueue(timestamp_ms, event, None);
     }
 
-    /// Posts an arrival, once, and waits for what to do. An error says why
-    /// there is no usable answer.
-    pub async fn ask(
+    /// Queues an arrival, which is posted once; the future waits for what to
+    /// do. An error says why there is no usable answer.
+    pub fn ask(
         self: &Arc<Self>,
         timestamp_ms: u64,
         event: call_event::Event,
-    ) -> Result<HookAnswer, String> {
+    ) -> impl Future<Output = Result<HookAnswer, String>> + use<> {
         let (sender, answer) = oneshot::channel();
+        // Queued here and now: what happens to the call next comes after it.
         self.enqueue(timestamp_ms, event, Some(sender));
-        let answer = tokio::time::timeout(self.shared.settings.timeout, answer).await;
-        match answer {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err("too many events of this app wait to be posted".to_string()),
-            Err(_) => Err(format!(
-                "no answer within {} s",
-                self.shared.settings.timeout.as_secs_f32()
-            )),
+        let patience = self.shared.settings.timeout;
+        async move {
+            match tokio::time::timeout(patience, answer).await {
+                Ok(Ok(answer)) => answer,
+                Ok(Err(_)) => Err("too many events of this app wait to be posted".to_string()),
+                Err(_) => Err(format!("no answer within {} s", patience.as_secs_f32())),
+            }
         }
     }
 

@@ -49,6 +49,9 @@ mod tokens;
 mod ws;
 mod ws_requests;
 
+#[cfg(test)]
+mod tests;
+
 pub use hooks::{HookClientError, HookSettings};
 
 use auth::Gate;

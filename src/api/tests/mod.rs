@@ -1,0 +1,486 @@
+//! The whole API over real sockets, with shards that do what a test says.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio_tungstenite::tungstenite::Message as WsMessage;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+
+use super::{Api, ApiSettings, HookSettings};
+use crate::book::{Answering, App, Book, Hook, HookContentType, Number, Outgoing, SipAuth};
+use crate::call::event::{Arrival, CallEvent, CallEventKind};
+use crate::call::request::{
+    Action, CallReply, CallRequest, CallSnapshot, CallState, Dial, Direction, ShardCounters,
+};
+use crate::ids::{AppId, CallId, ShardId};
+use crate::shard::mailbox::{ApiRequest, Mailbox, Shards, Wake};
+
+mod hooks;
+mod rest;
+mod sockets;
+
+/// Longer than anything here takes; a test that waits for it has failed.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+const ROOT: &str = "root-secret";
+const ACME: &str = "acme-secret";
+
+async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("waited too long for {what}"),
+    }
+}
+
+type Script = Box<dyn FnMut(&CallRequest) -> Option<CallReply> + Send>;
+
+struct Woken(tokio::sync::Notify);
+
+impl Wake for Woken {
+    fn wake(&self) {
+        self.0.notify_one();
+    }
+}
+
+/// A shard that replies by script, and else as if all went well.
+fn shard(
+    id: u8,
+    script: Arc<Mutex<Script>>,
+    seen: mpsc::UnboundedSender<CallRequest>,
+) -> Mailbox<ApiRequest> {
+    let woken = Arc::new(Woken(tokio::sync::Notify::new()));
+    let (mailbox, receiver) = Mailbox::new(woken.clone());
+    tokio::spawn(async move {
+        let mut dialled = 0;
+        loop {
+            while let Some(ApiRequest { request, reply }) = receiver.take() {
+                let scripted = script.lock().unwrap()(&request);
+                let answer = scripted.unwrap_or_else(|| match &request {
+                    CallRequest::Dial(_) => {
+                        dialled += 1;
+                        CallReply::Dialed(call_id(id, 1000 + dialled))
+                    }
+                    CallRequest::Calls(_) => CallReply::Calls(Vec::new()),
+                    CallRequest::Rooms(_) => CallReply::Rooms(Vec::new()),
+                    CallRequest::Counters => CallReply::Counters(Box::default()),
+                    _ => CallReply::Done,
+                });
+                let _ = seen.send(request);
+                let _ = reply.send(answer);
+            }
+            if receiver.may_sleep() {
+                woken.0.notified().await;
+            }
+        }
+    });
+    mailbox
+}
+
+fn call_id(shard: u8, random: u128) -> CallId {
+    CallId {
+        shard: ShardId(shard),
+        random,
+    }
+}
+
+struct Gateway {
+    address: SocketAddr,
+    api: Api,
+    events: mpsc::Sender<CallEvent>,
+    seen: mpsc::UnboundedReceiver<CallRequest>,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<std::io::Result<()>>,
+    http: reqwest::Client,
+}
+
+fn settings() -> ApiSettings {
+    ApiSettings {
+        hooks: HookSettings {
+            timeout: Duration::from_secs(5),
+            give_up: Duration::from_secs(60),
+            first_delay: Duration::from_millis(5),
+            longest_delay: Duration::from_millis(20),
+        },
+        failure_code: 480,
+        token_ttl: Duration::from_secs(3600),
+        ws_grace: Duration::from_millis(50),
+        answer_timeout: Duration::from_secs(180),
+        ws_ping: Duration::from_millis(50),
+        ws_silence: Duration::from_millis(500),
+        ipv4: true,
+        ipv6: false,
+    }
+}
+
+impl Gateway {
+    async fn start(numbers: Vec<Number>) -> Self {
+        Gateway::with(settings(), numbers, |_| None).await
+    }
+
+    async fn with(
+        settings: ApiSettings,
+        numbers: Vec<Number>,
+        script: impl FnMut(&CallRequest) -> Option<CallReply> + Send + 'static,
+    ) -> Self {
+        let script: Arc<Mutex<Script>> = Arc::new(Mutex::new(Box::new(script)));
+        let (sender, seen) = mpsc::unbounded_channel();
+        let shards = Shards::new(vec![
+            shard(0, script.clone(), sender.clone()),
+            shard(1, script, sender),
+        ]);
+        let app = |id: &str, secret: &str| App {
+            id: AppId::new(id),
+            secret: secret.to_string(),
+        };
+        let book = Book::new([app("root", ROOT), app("acme", ACME)], numbers).unwrap();
+        let api = Api::new(settings, shards, Arc::new(book), ROOT).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (events, events_taken) = mpsc::channel(1024);
+        let (stop, stopped) = oneshot::channel::<()>();
+        let task = tokio::spawn({
+            let api = api.clone();
+            async move {
+                let stopped = async {
+                    let _ = stopped.await;
+                };
+                api.run(listener, events_taken, stopped).await
+            }
+        });
+        Gateway {
+            address,
+            api,
+            events,
+            seen,
+            stop,
+            task,
+            // Reading the root certificates takes a second without optimisation.
+            http: reqwest::Client::builder()
+                .no_proxy()
+                .tls_certs_only([])
+                .build()
+                .unwrap(),
+        }
+    }
+
+    async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        token: &str,
+        body: Option<Value>,
+    ) -> (u16, Value) {
+        let mut request = self
+            .http
+            .request(method, format!("http://{}{path}", self.address));
+        if !token.is_empty() {
+            request = request.header("Authorization", format!("Bearer {token}"));
+        }
+        if let Some(body) = body {
+            request = request
+                .header("Content-Type", "application/json")
+                .body(body.to_string());
+        }
+        let response = soon("an answer", request.send()).await.unwrap();
+        let status = response.status().as_u16();
+        let body = response.bytes().await.unwrap();
+        (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
+    }
+
+    async fn get(&self, path: &str, token: &str) -> (u16, Value) {
+        self.request(Method::GET, path, token, None).await
+    }
+
+    async fn post(&self, path: &str, token: &str, body: Value) -> (u16, Value) {
+        self.request(Method::POST, path, token, Some(body)).await
+    }
+
+    async fn delete(&self, path: &str, token: &str) -> (u16, Value) {
+        self.request(Method::DELETE, path, token, None).await
+    }
+
+    /// What a shard tells.
+    async fn event(&self, call: CallId, app: &str, kind: CallEventKind) {
+        let event = CallEvent {
+            call,
+            app: AppId::new(app),
+            timestamp_ms: 1_700_000_000_000,
+            kind,
+        };
+        self.events.send(event).await.unwrap();
+    }
+
+    /// Waits until an event sent before this was taken, by an event of another
+    /// call that can be asked for only then.
+    async fn settled(&self) {
+        let marker = call_id(0, rand::random());
+        let ended = CallEventKind::Ended(snapshot(marker, "root"));
+        self.event(marker, "root", ended).await;
+        let path = format!("/call/{marker}");
+        soon("the marker", async {
+            while self.get(&path, ROOT).await.0 != 200 {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+
+    async fn next_action(&mut self) -> (CallId, Action) {
+        soon("an action", async {
+            loop {
+                match self.seen.recv().await {
+                    Some(CallRequest::Act { call, action }) => return (call, action),
+                    Some(_) => {}
+                    None => panic!("the shards are gone"),
+                }
+            }
+        })
+        .await
+    }
+
+    async fn next_dial(&mut self) -> Dial {
+        soon("a dial", async {
+            loop {
+                match self.seen.recv().await {
+                    Some(CallRequest::Dial(dial)) => return *dial,
+                    Some(_) => {}
+                    None => panic!("the shards are gone"),
+                }
+            }
+        })
+        .await
+    }
+
+    /// Dials and gives call id, token and WebSocket path.
+    async fn dial(&self, more: Value) -> (CallId, String, String) {
+        let mut body = dial_body();
+        for (key, value) in more.as_object().unwrap() {
+            body[key] = value.clone();
+        }
+        let (status, answer) = self.post("/call/outgoing", ACME, body).await;
+        assert_eq!(status, 200, "{answer}");
+        let text = |name: &str| answer["data"][name].as_str().unwrap().to_string();
+        (
+            text("call_id").parse().unwrap(),
+            text("call_token"),
+            text("call_ws"),
+        )
+    }
+
+    async fn socket(&self, path: &str) -> Socket {
+        let url = format!("ws://{}{path}", self.address);
+        let connected = tokio_tungstenite::connect_async(url);
+        Socket(soon("the WebSocket", connected).await.unwrap().0)
+    }
+
+    /// The status with which a WebSocket is refused.
+    async fn refused_socket(&self, path: &str) -> u16 {
+        let url = format!("ws://{}{path}", self.address);
+        let connected = tokio_tungstenite::connect_async(url);
+        match soon("the refusal", connected).await {
+            Err(tokio_tungstenite::tungstenite::Error::Http(response)) => {
+                let body = response.body().clone().unwrap_or_default();
+                let body: Value = serde_json::from_slice(&body).unwrap();
+                assert_eq!(body["status"], json!(false));
+                response.status().as_u16()
+            }
+            other => panic!("not refused: {other:?}"),
+        }
+    }
+
+    async fn end(self) {
+        let _ = self.stop.send(());
+        soon("the end", self.task).await.unwrap().unwrap();
+    }
+}
+
+fn dial_body() -> Value {
+    json!({
+        "sip_server": "127.0.0.1:5070",
+        "from_number": "100",
+        "to_number": "200",
+        "streaming": { "room": "lobby", "peer": "phone" },
+    })
+}
+
+struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
+
+impl Socket {
+    /// The next frame that is no ping or pong.
+    async fn next(&mut self) -> Option<WsMessage> {
+        soon("a frame", async {
+            loop {
+                match self.0.next().await {
+                    Some(Ok(WsMessage::Ping(_) | WsMessage::Pong(_))) => {}
+                    Some(Ok(frame)) => return Some(frame),
+                    Some(Err(_)) | None => return None,
+                }
+            }
+        })
+        .await
+    }
+
+    async fn json(&mut self) -> Value {
+        match self.next().await {
+            Some(WsMessage::Text(text)) => serde_json::from_str(&text).unwrap(),
+            other => panic!("no text frame: {other:?}"),
+        }
+    }
+
+    async fn binary<M: prost::Message + Default>(&mut self) -> M {
+        match self.next().await {
+            Some(WsMessage::Binary(bytes)) => M::decode(bytes.as_ref()).unwrap(),
+            other => panic!("no binary frame: {other:?}"),
+        }
+    }
+
+    async fn close_code(&mut self) -> u16 {
+        match self.next().await {
+            Some(WsMessage::Close(Some(frame))) => frame.code.into(),
+            other => panic!("not closed: {other:?}"),
+        }
+    }
+
+    async fn send(&mut self, frame: WsMessage) {
+        self.0.send(frame).await.unwrap();
+    }
+
+    async fn send_json(&mut self, value: Value) {
+        self.send(WsMessage::text(value.to_string())).await;
+    }
+}
+
+fn number(text: &str, app: &str) -> Number {
+    Number {
+        number: text.to_string(),
+        app: AppId::new(app),
+        subnets: Vec::new(),
+        auth: None,
+        hook: None,
+        client_id: None,
+        answering: Answering::Ask,
+        outgoing: Outgoing::default(),
+    }
+}
+
+fn arrival(number: Number) -> CallEventKind {
+    CallEventKind::Arrived(Box::new(Arrival {
+        from: Arc::from("100"),
+        to: Arc::from(number.number.as_str()),
+        source: "192.0.2.1:5060".parse().unwrap(),
+        number: Arc::new(number),
+        answered_without_asking: false,
+        stream: None,
+    }))
+}
+
+fn snapshot(call: CallId, app: &str) -> Box<CallSnapshot> {
+    Box::new(CallSnapshot {
+        call,
+        app: AppId::new(app),
+        direction: Direction::Outgoing,
+        state: CallState::Ended,
+        from: Arc::from("100"),
+        to: Arc::from("200"),
+        sip_call_id: Arc::from("x@y"),
+        peer_address: "127.0.0.1:5070".parse().unwrap(),
+        stream: None,
+        created_ms: 1,
+        answered_ms: None,
+        ended_ms: Some(2),
+        sip_code: Some(486),
+        end_reason: Some("rejected"),
+        held: false,
+        media: None,
+    })
+}
+
+/// What a hook receiver got.
+#[derive(Debug, Clone)]
+struct Posted {
+    headers: axum::http::HeaderMap,
+    body: Vec<u8>,
+}
+
+impl Posted {
+    fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
+    fn header(&self, name: &str) -> &str {
+        self.headers[name].to_str().unwrap()
+    }
+}
+
+/// Status, content type and body of an answer; no answer at all if none.
+type HookReply = Option<(u16, &'static str, Vec<u8>)>;
+
+/// A server that hooks are posted to: gives the replies in turn, then 204s.
+struct Receiver {
+    url: String,
+    posts: mpsc::UnboundedReceiver<Posted>,
+}
+
+impl Receiver {
+    async fn start(replies: Vec<HookReply>) -> Self {
+        let replies = Arc::new(Mutex::new(VecDeque::from(replies)));
+        let (sender, posts) = mpsc::unbounded_channel();
+        let answer = move |headers: axum::http::HeaderMap, body: axum::body::Bytes| {
+            let (replies, sender) = (replies.clone(), sender.clone());
+            async move {
+                let _ = sender.send(Posted {
+                    headers,
+                    body: body.to_vec(),
+                });
+                let reply = replies.lock().unwrap().pop_front();
+                let (status, content_type, body) = match reply {
+                    Some(Some(reply)) => reply,
+                    Some(None) => std::future::pending().await,
+                    None => (204, "text/plain", Vec::new()),
+                };
+                axum::http::Response::builder()
+                    .status(status)
+                    .header("Content-Type", content_type)
+                    .header("Location", "/elsewhere")
+                    .body(axum::body::Body::from(body))
+                    .unwrap()
+            }
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/hook?key=1", listener.local_addr().unwrap());
+        let router = axum::Router::new().route("/hook", axum::routing::post(answer));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Receiver { url, posts }
+    }
+
+    fn hook(&self, content_type: HookContentType) -> Hook {
+        Hook {
+            url: Arc::from(self.url.as_str()),
+            content_type,
+        }
+    }
+
+    async fn next(&mut self) -> Posted {
+        soon("a hook", self.posts.recv()).await.unwrap()
+    }
+}
+
+/// What a shard reports as the kinds of events, for short.
+fn ended(call: CallId) -> CallEventKind {
+    CallEventKind::Ended(snapshot(call, "acme"))
+}
+
+fn auth(username: &str, password: &str) -> SipAuth {
+    SipAuth {
+        username: username.to_string(),
+        password: password.to_string(),
+    }
+}
