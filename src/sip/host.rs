@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::text::{Malformed, port};
+use super::text::{Malformed, find, port};
 
 /// The host of a URI or of a Via.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -104,8 +104,8 @@ pub fn parse_host_port(text: &str) -> Result<(Host, Option<u16>), Malformed> {
 
 /// [`parse_host_port`] without a copy.
 pub(super) fn read_host_port(text: &str) -> Result<(HostText<'_>, Option<u16>), Malformed> {
-    let after_literal = text.find(']').map_or(0, |at| at + 1);
-    let (host, port_text) = match text[after_literal..].find(':') {
+    let after_literal = find(text, b']').map_or(0, |at| at + 1);
+    let (host, port_text) = match find(&text[after_literal..], b':') {
         Some(colon) => {
             let colon = after_literal + colon;
             (&text[..colon], Some(&text[colon + 1..]))

@@ -4,7 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::params::Params;
-use super::text::{Malformed, is_token, push_quoted, quoted_length, unquote};
+use super::text::{
+    Malformed, find, is_token, push_quoted, quoted_length, split_before, split_once, unquote,
+};
 use super::uri::Uri;
 
 /// `"display" <uri>;params`, or `uri;params` (RFC 3261 section 20.10).
@@ -78,16 +80,16 @@ impl<'a> Parts<'a> {
             let end = quoted_length(text.as_bytes())
                 .ok_or(Malformed("a display name's quote has no end"))?;
             (Some(&text[..end]), text[end..].trim_ascii_start())
-        } else if let Some(open) = text.find('<') {
+        } else if let Some(open) = find(text, b'<') {
             let name = text[..open].trim_ascii();
             // A token list by the grammar; anything without quotes is taken
             // (RFC 4475 section 3.1.2.15).
-            if name.contains('"') {
+            if find(name, b'"').is_some() {
                 return Err(Malformed("a display name is half quoted"));
             }
             ((!name.is_empty()).then_some(name), &text[open..])
         } else {
-            let (uri, params) = text.split_at(text.find(';').unwrap_or(text.len()));
+            let (uri, params) = split_before(text, b';');
             return Ok(Parts {
                 display: None,
                 uri: uri.trim_ascii(),
@@ -97,7 +99,7 @@ impl<'a> Parts<'a> {
         let rest = rest
             .strip_prefix('<')
             .ok_or(Malformed("a display name is not followed by <"))?;
-        let (uri, params) = rest.split_once('>').ok_or(Malformed("< without >"))?;
+        let (uri, params) = split_once(rest, b'>').ok_or(Malformed("< without >"))?;
         Ok(Parts {
             display,
             uri: uri.trim_ascii(),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::text::{Malformed, is_token, quoted_length};
+use super::text::{Malformed, is_token, quoted_length, split_once};
 
 /// Parameters in their order, kept as one text without white space
 /// (`;lr;tag="a b"`). Names compare without regard to case.
@@ -72,7 +72,7 @@ impl Params {
             let after = rest.strip_prefix(';')?;
             let (piece, remaining) = after.split_at(piece_length(after).unwrap_or(after.len()));
             rest = remaining;
-            Some(match piece.split_once('=') {
+            Some(match split_once(piece, b'=') {
                 Some((name, value)) => (name, Some(value)),
                 None => (piece, None),
             })
@@ -154,7 +154,7 @@ fn scan<'a>(
         };
         let (piece, remaining) = after.split_at(piece_length(after)?);
         rest = remaining;
-        let (name, value) = match piece.split_once('=') {
+        let (name, value) = match split_once(piece, b'=') {
             Some((name, value)) => (name.trim_ascii(), Some(value.trim_ascii())),
             None => (piece.trim_ascii(), None),
         };

@@ -9,7 +9,7 @@ use std::str::FromStr;
 pub use super::host::{Host, parse_host_port};
 use super::host::{HostText, read_host_port};
 use super::params::Params;
-use super::text::{Malformed, push_escaped, unescape};
+use super::text::{Malformed, push_escaped, split_before, split_once, unescape};
 
 /// A URI. `==` compares the text's parts as they stand; whether two URIs mean
 /// the same is [`Uri::equivalent`].
@@ -75,7 +75,7 @@ impl<'a> Parts<'a> {
         if text.bytes().fold(false, |found, b| found | stray(b)) {
             return Err(Malformed("a URI holds white space, quotes or brackets"));
         }
-        let Some((scheme, rest)) = text.split_once(':') else {
+        let Some((scheme, rest)) = split_once(text, b':') else {
             return Err(Malformed("a URI has no scheme"));
         };
         if scheme.eq_ignore_ascii_case("sip") {
@@ -85,7 +85,7 @@ impl<'a> Parts<'a> {
             return SipParts::read(true, rest).map(Parts::Sip);
         }
         if scheme.eq_ignore_ascii_case("tel") {
-            let (number, params) = rest.split_at(rest.find(';').unwrap_or(rest.len()));
+            let (number, params) = split_before(rest, b';');
             Params::check_uri(params)?;
             return Ok(Parts::Tel { number, params });
         }
@@ -104,11 +104,11 @@ impl<'a> SipParts<'a> {
     fn read(secure: bool, rest: &'a str) -> Result<Self, Malformed> {
         // The user part may hold `;` and `?` (RFC 3261 section 25.1
         // `user-unreserved`), so it is taken off first.
-        let (userinfo, rest) = match rest.split_once('@') {
+        let (userinfo, rest) = match split_once(rest, b'@') {
             Some((userinfo, rest)) => (Some(userinfo), rest),
             None => (None, rest),
         };
-        let (user, password) = match userinfo.map(|info| info.split_once(':').ok_or(info)) {
+        let (user, password) = match userinfo.map(|info| split_once(info, b':').ok_or(info)) {
             Some(Ok((user, password))) => (Some(user), Some(password)),
             Some(Err(user)) => (Some(user), None),
             None => (None, None),
@@ -116,11 +116,11 @@ impl<'a> SipParts<'a> {
         if user == Some("") {
             return Err(Malformed("a URI has an empty user"));
         }
-        let (rest, headers) = match rest.split_once('?') {
+        let (rest, headers) = match split_once(rest, b'?') {
             Some((rest, headers)) => (rest, Some(headers)),
             None => (rest, None),
         };
-        let (host_port, params) = rest.split_at(rest.find(';').unwrap_or(rest.len()));
+        let (host_port, params) = split_before(rest, b';');
         let (host, port) = read_host_port(host_port)?;
         Params::check_uri(params)?;
         Ok(SipParts {

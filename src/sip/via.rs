@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use super::host::{Host, HostText, read_host_port};
 use super::params::Params;
-use super::text::{Malformed, is_token};
+use super::text::{Malformed, is_token, split_before, split_once};
 
 /// What every branch of RFC 3261 begins with (section 8.1.1.7).
 pub const MAGIC_COOKIE: &str = "z9hG4bK";
@@ -103,7 +103,7 @@ impl Via {
 
     /// Reads one value.
     pub fn parse(text: &str) -> Result<Self, Malformed> {
-        let (head, params) = text.split_at(text.find(';').unwrap_or(text.len()));
+        let (head, params) = split_before(text, b';');
         let mut via = Via::of_head(Head::read(head, false)?)?;
         via.take_params(Params::parse(params)?);
         Ok(via)
@@ -111,7 +111,7 @@ impl Via {
 
     /// Whether [`Via::parse`] would take it, without the cost of a copy.
     pub fn check(text: &str) -> Result<(), Malformed> {
-        let (head, params) = text.split_at(text.find(';').unwrap_or(text.len()));
+        let (head, params) = split_before(text, b';');
         Head::read(head, false)?;
         Params::check(params)
     }
@@ -216,13 +216,18 @@ impl<'a> Head<'a> {
     /// `SIP / 2.0 / UDP host:port`, with white space where RFC 3261 section
     /// 25.1 allows it (`SLASH`, `COLON`).
     fn read(head: &'a str, any_version: bool) -> Result<Self, Malformed> {
-        let mut pieces = head.splitn(3, '/');
-        let mut piece = || pieces.next().map_or("", str::trim_ascii);
-        let (name, version, rest) = (piece(), piece(), piece());
+        let wrong = Malformed("a Via is not of SIP/2.0");
+        let (name, rest) = split_once(head, b'/').ok_or(wrong)?;
+        let (version, rest) = split_once(rest, b'/').ok_or(wrong)?;
+        let (name, version, rest) = (name.trim_ascii(), version.trim_ascii(), rest.trim_ascii());
         if !name.eq_ignore_ascii_case("SIP") || version != "2.0" && !any_version {
-            return Err(Malformed("a Via is not of SIP/2.0"));
+            return Err(wrong);
         }
-        let (transport, sent_by) = rest.split_at(rest.find([' ', '\t']).unwrap_or(rest.len()));
+        let (transport, sent_by) = rest.split_at(
+            rest.bytes()
+                .position(|b| matches!(b, b' ' | b'\t'))
+                .unwrap_or(rest.len()),
+        );
         if !is_token(transport) {
             return Err(Malformed("a transport is no token"));
         }

@@ -21,6 +21,7 @@ use super::message::{Message, Request, Response};
 use super::method::Method;
 use super::name_addr::NameAddr;
 use super::status::StatusCode;
+use super::text::split_once;
 use super::uri::Uri;
 use super::via::Via;
 
@@ -119,9 +120,9 @@ enum First {
 impl<'a> StartLine<'a> {
     fn read(line: &'a str) -> Result<Self, ParseErrorReason> {
         let line = line.trim_ascii_end();
-        if is_version(line.split(' ').next().unwrap_or_default()) {
-            let (version, rest) = line.split_once(' ').ok_or(ParseErrorReason::StartLine)?;
-            let (code, reason) = rest.split_once(' ').unwrap_or((rest, ""));
+        if is_version(line) {
+            let (version, rest) = split_once(line, b' ').ok_or(ParseErrorReason::StartLine)?;
+            let (code, reason) = split_once(rest, b' ').unwrap_or((rest, ""));
             return Ok(StartLine::Response {
                 code,
                 reason,
@@ -130,7 +131,7 @@ impl<'a> StartLine<'a> {
         }
         // More than one space between the parts is let pass (RFC 4475
         // sections 3.1.2.9 and 3.1.2.10).
-        let (method, rest) = line.split_once(' ').ok_or(ParseErrorReason::StartLine)?;
+        let (method, rest) = split_once(line, b' ').ok_or(ParseErrorReason::StartLine)?;
         let (uri, version) = rest.rsplit_once(' ').ok_or(ParseErrorReason::StartLine)?;
         if !is_version(version) {
             return Err(ParseErrorReason::StartLine);
