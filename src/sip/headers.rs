@@ -58,6 +58,12 @@ impl Headers {
         self.fields.push(Field { name, value });
     }
 
+    /// Appends a field whose value was put together from folded lines.
+    pub(super) fn push_unfolded(&mut self, name: HeaderName, value: String) {
+        let value = Value::Own(value.into());
+        self.fields.push(Field { name, value });
+    }
+
     /// How many fields there are.
     pub fn len(&self) -> usize {
         self.fields.len()
@@ -120,8 +126,8 @@ impl Headers {
         self.values(name).any(|v| v.eq_ignore_ascii_case(value))
     }
 
-    /// Appends a field. Line ends and NUL in the value become spaces: no
-    /// value can start a header of its own.
+    /// Appends a field. Line ends and NUL in the value become spaces, so that
+    /// no value can start a header of its own; white space at its ends goes.
     pub fn push(&mut self, name: HeaderName, value: impl Into<String>) {
         let value = own(value.into());
         self.fields.push(Field { name, value });
@@ -206,9 +212,9 @@ impl Headers {
 fn own(text: String) -> Value {
     let line_end = |c: char| matches!(c, '\r' | '\n' | '\0');
     if text.contains(line_end) {
-        return Value::Own(text.replace(line_end, " ").into());
+        return Value::Own(text.replace(line_end, " ").trim_ascii().into());
     }
-    Value::Own(text.into())
+    Value::Own(text.trim_ascii().into())
 }
 
 impl fmt::Debug for Headers {
@@ -273,6 +279,6 @@ mod tests {
     fn no_value_can_start_a_header_of_its_own() {
         let mut headers = Headers::new();
         headers.push(HeaderName::Reason, "a\r\nVia: evil\0");
-        assert_eq!(headers.get(&HeaderName::Reason), Some("a  Via: evil "));
+        assert_eq!(headers.get(&HeaderName::Reason), Some("a  Via: evil"));
     }
 }

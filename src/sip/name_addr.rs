@@ -82,10 +82,10 @@ impl<'a> Parts<'a> {
             (Some(&text[..end]), text[end..].trim_ascii_start())
         } else if let Some(open) = find(text, b'<') {
             let name = text[..open].trim_ascii();
-            // A token list by the grammar; anything without quotes is taken
-            // (RFC 4475 section 3.1.2.15).
-            if find(name, b'"').is_some() {
-                return Err(Malformed("a display name is half quoted"));
+            // A token list by the grammar; more is taken (RFC 4475 section
+            // 3.1.2.15), but nothing that could be parameters.
+            if name.bytes().any(|b| matches!(b, b'"' | b';')) {
+                return Err(Malformed("a display name needs quotes"));
             }
             ((!name.is_empty()).then_some(name), &text[open..])
         } else {
@@ -173,6 +173,7 @@ mod tests {
             "\"Mr. J. User <sip:j@b>",
             "\"J\" sip:j@b",
             "a \"J\" <sip:j@b>",
+            "a;tag=1 <sip:j@b>",
             "<sip:j@b",
             "\"Joe\" <sip:joe@example.org>;;;;",
             "joe",

@@ -85,11 +85,11 @@ impl Params {
             .any(|(other, _)| other.eq_ignore_ascii_case(name))
     }
 
-    /// The value of the first parameter of this name, when it has one.
+    /// The value of the first parameter of this name that has one.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.iter()
-            .find(|(other, _)| other.eq_ignore_ascii_case(name))
-            .and_then(|(_, value)| value)
+            .filter(|(other, _)| other.eq_ignore_ascii_case(name))
+            .find_map(|(_, value)| value)
     }
 
     /// Appends a parameter. Name and value are written as they are: a value

@@ -264,7 +264,7 @@ fn read_fields(head: &Arc<str>, mut at: usize) -> (Headers, Option<ParseErrorRea
         // The whole value is looked at, for that is faster than to stop early.
         let has_return = value.bytes().fold(false, |found, b| found | (b == b'\r'));
         if folded || has_return {
-            headers.push(name, unfold(value));
+            headers.push_unfolded(name, unfold(value));
         } else {
             headers.push_range(name, value_at, value_at + value.len());
         }
