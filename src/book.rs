@@ -47,6 +47,25 @@ impl fmt::Debug for SipAuth {
     }
 }
 
+/// What a digest is hashed with (RFC 7616, RFC 8760).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DigestAlgorithm {
+    /// What every phone knows.
+    Md5,
+    /// Stronger, and unknown to many phones; some of them refuse a challenge
+    /// that as much as offers it.
+    Sha256,
+}
+
+/// What callers of a number have to prove.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallerAuth {
+    /// Name and password.
+    pub credentials: SipAuth,
+    /// What they are challenged with, the preferred one first; never empty.
+    pub algorithms: Vec<DigestAlgorithm>,
+}
+
 /// In which form hook bodies are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum HookContentType {
@@ -105,7 +124,7 @@ pub struct Number {
     /// Networks that may call in; empty: nobody.
     pub subnets: Vec<IpNet>,
     /// Callers are challenged for this, if set.
-    pub auth: Option<SipAuth>,
+    pub auth: Option<CallerAuth>,
     /// Where its call events go.
     pub hook: Option<Hook>,
     /// Which `notify_ws` client hears of its calls.

@@ -77,19 +77,21 @@ async fn prepare(shared: &Shared, app: AppId, body: Body) -> Result<Dial, ApiErr
     // Another app's number gives nothing to this one.
     let book = shared.book.number(&from_number);
     let book = book.filter(|number| number.app == app);
-    let hook = hook(body.hook, body.hook_content_type, book)?;
+    // Clients with typed bodies write "" for what they leave out.
+    let given = |text: Option<String>| text.filter(|text| !text.is_empty());
+    let hook = hook(given(body.hook), body.hook_content_type, book)?;
 
     let outgoing = book
         .map(|number| number.outgoing.clone())
         .unwrap_or_default();
-    let Some(server_text) = body.sip_server.or(outgoing.sip_server) else {
+    let Some(server_text) = given(body.sip_server).or(outgoing.sip_server) else {
         return Err(ApiError::field(
             "sip_server",
             "is missing; write host, host:port or a sip: URI, or give from_number a sip_server in the number book",
         ));
     };
     let server = server(&server_text, "sip_server")?;
-    let proxy = match body.sip_proxy.or(outgoing.sip_proxy) {
+    let proxy = match given(body.sip_proxy).or(outgoing.sip_proxy) {
         Some(text) => Some(self::server(&text, "sip_proxy")?),
         None => None,
     };

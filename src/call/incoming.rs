@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use tracing::info;
 
-use crate::book::{Answering, Number};
+use crate::book::{Answering, DigestAlgorithm, Number};
 use crate::call::calls::{Calls, RETRY_AFTER_SECONDS};
 use crate::call::description;
 use crate::call::event::{Arrival, CallEventKind};
@@ -15,6 +15,7 @@ use crate::call::state::{Call, Phase};
 use crate::ids::{CallId, RequestId, RoomKey, SessionId};
 use crate::sdp::{Codec, Session};
 use crate::sip::agent::{Authorization, Body, Credentials, IncomingInvite, Rejection};
+use crate::sip::digest::Algorithm;
 use crate::sip::uri::Uri;
 
 /// Nobody acted upon the call in time: 480 Temporarily Unavailable.
@@ -44,11 +45,22 @@ impl Calls {
         };
         if let Some(auth) = &number.auth {
             let credentials = Credentials {
-                username: auth.username.clone(),
-                password: auth.password.clone(),
+                username: auth.credentials.username.clone(),
+                password: auth.credentials.password.clone(),
             };
-            let realm = self.settings.realm.clone();
-            match self.agent.authorize(now, session, &realm, &credentials) {
+            let algorithms: Vec<Algorithm> = auth
+                .algorithms
+                .iter()
+                .map(|algorithm| match algorithm {
+                    DigestAlgorithm::Md5 => Algorithm::Md5,
+                    DigestAlgorithm::Sha256 => Algorithm::Sha256,
+                })
+                .collect();
+            let realm = &self.settings.realm;
+            let verdict = self
+                .agent
+                .authorize(now, session, realm, &credentials, &algorithms);
+            match verdict {
                 Ok(Authorization::Valid) => {}
                 Ok(Authorization::Challenged) | Err(_) => {
                     self.count_refusal("challenged");

@@ -84,7 +84,7 @@ pub struct Number {
     pub number: Setting<String>,
     pub subnets: Vec<Spanned<String>>,
     pub app_id: Setting<String>,
-    pub auth: Setting<Auth>,
+    pub auth: Setting<CallerAuth>,
     pub hook: Setting<String>,
     pub hook_content_type: Setting<String>,
     pub client_id: Setting<String>,
@@ -99,6 +99,14 @@ pub struct Number {
 pub struct Auth {
     pub username: Setting<String>,
     pub password: Setting<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CallerAuth {
+    pub username: Setting<String>,
+    pub password: Setting<String>,
+    pub algorithms: Option<Vec<Spanned<String>>>,
 }
 
 /// `"ask"`, `"echo"`, or a table.

@@ -7,7 +7,8 @@ use ipnet::IpNet;
 use toml::Spanned;
 
 use crate::book::{
-    Answering, App, Book, Hook, HookContentType, Number, Outgoing, SipAuth, SipServer, comparable,
+    Answering, App, Book, CallerAuth, DigestAlgorithm, Hook, HookContentType, Number, Outgoing,
+    SipAuth, SipServer, comparable,
 };
 use crate::ids::AppId;
 
@@ -111,7 +112,7 @@ fn number(
         number: text.to_string(),
         app: read_app(source, &record.app_id, apps)?,
         subnets,
-        auth: read_auth(source, &record.auth)?,
+        auth: read_caller_auth(source, &record.auth)?,
         hook: read_hook(source, record)?,
         client_id: optional(source, &record.client_id)?,
         answering: read_answer(source, &record.answer)?,
@@ -160,6 +161,43 @@ fn read_app(
         None => "; add an [[app]] with this app_id".to_string(),
     };
     Err(source.error(setting.span(), format!("there is no app {id:?}{hint}")))
+}
+
+fn read_caller_auth(
+    source: &Source<'_>,
+    setting: &Setting<file::CallerAuth>,
+) -> Result<Option<CallerAuth>, ConfigError> {
+    let Some(setting) = setting else {
+        return Ok(None);
+    };
+    let auth = setting.get_ref();
+    let username = required(source, &auth.username, setting, "username", "the user name")?;
+    let password = required(source, &auth.password, setting, "password", "the password")?;
+    let algorithms = match &auth.algorithms {
+        None => vec![DigestAlgorithm::Md5],
+        Some(listed) => listed
+            .iter()
+            .map(|name| match name.get_ref().as_str() {
+                "MD5" => Ok(DigestAlgorithm::Md5),
+                "SHA-256" => Ok(DigestAlgorithm::Sha256),
+                other => {
+                    let problem = format!("{other:?} is neither \"MD5\" nor \"SHA-256\"");
+                    Err(source.error(name.span(), problem))
+                }
+            })
+            .collect::<Result<_, _>>()?,
+    };
+    if algorithms.is_empty() {
+        let problem = "algorithms is empty; list \"MD5\", \"SHA-256\" or both, or leave it out";
+        return Err(source.error(setting.span(), problem));
+    }
+    Ok(Some(CallerAuth {
+        credentials: SipAuth {
+            username: username.to_string(),
+            password: password.to_string(),
+        },
+        algorithms,
+    }))
 }
 
 fn read_auth(

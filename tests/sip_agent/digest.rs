@@ -3,9 +3,12 @@
 use std::time::Instant;
 
 use ringwire::sip::agent::{Agent, Authorization, Event};
+use ringwire::sip::digest::Algorithm;
 
 use crate::fake_network::{Conditions, World};
 use crate::support::*;
+
+const BOTH: &[Algorithm] = &[Algorithm::Sha256, Algorithm::Md5];
 
 /// Challenges every INVITE and accepts those that prove themselves.
 fn guard(agent: &mut Agent, n: usize, now: Instant, event: Event) -> Option<Event> {
@@ -14,7 +17,9 @@ fn guard(agent: &mut Agent, n: usize, now: Instant, event: Event) -> Option<Even
     };
     if n == 1 {
         let expected = credentials("alice", "secret");
-        let verdict = agent.authorize(now, *session, "realm", &expected).unwrap();
+        let verdict = agent
+            .authorize(now, *session, "realm", &expected, BOTH)
+            .unwrap();
         if verdict == Authorization::Valid {
             agent.accept(now, *session, sdp("answer")).unwrap();
         }
@@ -251,7 +256,11 @@ fn a_used_proof_cannot_be_replayed() {
             let expected = credentials("alice", "secret");
             let now = world.now;
             let agent = world.agent(1);
-            verdict = Some(agent.authorize(now, session, "realm", &expected).unwrap());
+            verdict = Some(
+                agent
+                    .authorize(now, session, "realm", &expected, BOTH)
+                    .unwrap(),
+            );
         }
     }
     assert_eq!(verdict, Some(Authorization::Challenged));

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::book::{Answering, Book, Number, Outgoing, SipAuth};
+use crate::book::{Answering, Book, CallerAuth, DigestAlgorithm, Number, Outgoing, SipAuth};
 use crate::call::event::{CallEvent, CallEventKind};
 use crate::call::request::{Action, CallReply, CallRequest, Dial, Stream};
 use crate::call::room::{LegAddress, OpenPorts, Ports, PortsError, Rooms};
@@ -387,9 +387,12 @@ fn book() -> Book {
     let mut foreign = number("foreign", Answering::Echo);
     foreign.subnets = vec!["10.0.0.0/8".parse().unwrap()];
     let mut locked = number("locked", Answering::Echo);
-    locked.auth = Some(SipAuth {
-        username: "alice".to_string(),
-        password: "wonder".to_string(),
+    locked.auth = Some(CallerAuth {
+        credentials: SipAuth {
+            username: "alice".to_string(),
+            password: "wonder".to_string(),
+        },
+        algorithms: vec![DigestAlgorithm::Md5],
     });
     Book::new(
         [],

@@ -16,6 +16,7 @@ use super::types::{AgentError, Authorization, Body, Credentials, LostReason, Rej
 use crate::ids::SessionId;
 use crate::sip::counters::DropReason;
 use crate::sip::dialog::Dialog;
+use crate::sip::digest::Algorithm;
 use crate::sip::digest::server::{Expected, Nonces, Verdict};
 use crate::sip::header::HeaderName;
 use crate::sip::message::{Response, response_to};
@@ -104,14 +105,15 @@ impl Agent {
     }
 
     /// Checks a caller's credentials (RFC 3261 section 22.2). When they are
-    /// missing, wrong or too old, 401 with a challenge by SHA-256 and by MD5
-    /// is sent, and the session is gone.
+    /// missing, wrong, too old or hashed with something else, 401 with a
+    /// challenge by each of the algorithms is sent, and the session is gone.
     pub fn authorize(
         &mut self,
         now: Instant,
         id: SessionId,
         realm: &str,
         credentials: &Credentials,
+        algorithms: &[Algorithm],
     ) -> Result<Authorization, AgentError> {
         let session = self.sessions.get_mut(id).ok_or(AgentError::NoSession)?;
         let Phase::Incoming(incoming) = &session.phase else {
@@ -125,6 +127,7 @@ impl Agent {
             realm,
             username: &credentials.username,
             password: &credentials.password,
+            algorithms,
         };
         let headers = &incoming.request.headers;
         let stale = match nonces.verify(now, &Method::Invite, headers, &expected) {
@@ -133,7 +136,7 @@ impl Agent {
             Verdict::Missing | Verdict::Wrong => false,
         };
         let random = self.stack.random.next_u64();
-        let challenges = nonces.challenge(now, random, realm, stale);
+        let challenges = nonces.challenge(now, random, realm, algorithms, stale);
         let mut response = response_to(&incoming.request, StatusCode::UNAUTHORIZED, None);
         for challenge in challenges {
             response

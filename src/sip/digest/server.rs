@@ -69,6 +69,9 @@ pub struct Expected<'a> {
     pub username: &'a str,
     /// The user's password.
     pub password: &'a str,
+    /// What the answer may be hashed with; others are wrong, so that nobody
+    /// can talk us down to a weaker one.
+    pub algorithms: &'a [Algorithm],
 }
 
 impl Nonces {
@@ -89,17 +92,24 @@ impl Nonces {
         }
     }
 
-    /// Two values for WWW-Authenticate, in this order: SHA-256, then MD5 for
-    /// those who know nothing better (RFC 8760 section 2.3). `random` makes
-    /// the nonce unguessable and unique.
-    pub fn challenge(&self, now: Instant, random: u64, realm: &str, stale: bool) -> [String; 2] {
+    /// A value for WWW-Authenticate by each of the algorithms, in their order:
+    /// the preferred one first (RFC 8760 section 2.3). `random` makes the
+    /// nonce unguessable and unique.
+    pub fn challenge(
+        &self,
+        now: Instant,
+        random: u64,
+        realm: &str,
+        algorithms: &[Algorithm],
+        stale: bool,
+    ) -> Vec<String> {
         let stamp = Stamp {
             made: self.milliseconds(now),
             random,
         };
         let mut nonce = hex::encode(stamp.octets());
         nonce.push_str(&hex::encode(self.proof(stamp, realm)));
-        [Algorithm::Sha256, Algorithm::Md5].map(|algorithm| {
+        let challenge = |algorithm: &Algorithm| {
             let mut value = String::with_capacity(192);
             value.push_str("Digest");
             push_param(&mut value, "realm", realm);
@@ -110,7 +120,8 @@ impl Nonces {
                 push_bare_param(&mut value, "stale", "true");
             }
             value
-        })
+        };
+        algorithms.iter().map(challenge).collect()
     }
 
     /// Judges the answer that a request carries in Authorization.
@@ -211,8 +222,10 @@ fn read_answer<'a>(
     };
     // The answer's own URI is hashed: a proxy may have changed the
     // Request-URI on its way (RFC 3261 section 22.4).
+    let algorithm = Algorithm::read(answer.get("algorithm"))
+        .filter(|algorithm| expected.algorithms.contains(algorithm))?;
     let digest = Inputs {
-        algorithm: Algorithm::read(answer.get("algorithm"))?,
+        algorithm,
         username: expected.username,
         realm: expected.realm,
         password: expected.password,
@@ -237,10 +250,12 @@ mod tests {
     use crate::sip::digest::client::{Answers, challenges};
 
     const LIFETIME: Duration = Duration::from_secs(300);
+    const BOTH: &[Algorithm] = &[Algorithm::Sha256, Algorithm::Md5];
     const ALICE: Expected<'_> = Expected {
         realm: "ringwire",
         username: "alice",
         password: "wonder\"land",
+        algorithms: BOTH,
     };
 
     struct Scene {
@@ -260,7 +275,7 @@ mod tests {
         fn challenge(&self, at: u64, random: u64) -> Answers {
             let values = self
                 .nonces
-                .challenge(self.at(at), random, ALICE.realm, false);
+                .challenge(self.at(at), random, ALICE.realm, BOTH, false);
             let mut headers = Headers::new();
             for value in values {
                 headers.push(HeaderName::WwwAuthenticate, value);
@@ -342,7 +357,7 @@ mod tests {
         let second = answer(&mut answers, ALICE.password);
         assert_eq!(scene.verify(310, &first), Verdict::Valid);
         assert_eq!(scene.verify(311, &second), Verdict::Stale);
-        let stale = scene.nonces.challenge(scene.start, 2, "r", true);
+        let stale = scene.nonces.challenge(scene.start, 2, "r", BOTH, true);
         assert!(stale[0].ends_with("stale=true"));
     }
 
@@ -351,7 +366,7 @@ mod tests {
         let mut scene = Scene::new(10);
         let elsewhere = Nonces::new(scene.start, [8; 32], LIFETIME, 10);
         let mut headers = Headers::new();
-        let [value, _] = elsewhere.challenge(scene.start, 1, ALICE.realm, false);
+        let value = &elsewhere.challenge(scene.start, 1, ALICE.realm, BOTH, false)[0];
         headers.push(HeaderName::WwwAuthenticate, value);
         let mut answers = Answers::new(challenges(&headers).remove(0));
         let value = answer(&mut answers, ALICE.password);
@@ -377,7 +392,10 @@ mod tests {
     #[test]
     fn an_answer_without_qop_is_good_once() {
         let mut scene = Scene::new(10);
-        let [_, challenge] = scene.nonces.challenge(scene.start, 1, ALICE.realm, false);
+        let challenge = scene
+            .nonces
+            .challenge(scene.start, 1, ALICE.realm, &[Algorithm::Md5], false)
+            .remove(0);
         let mut headers = Headers::new();
         let without_qop = challenge.replace(", qop=\"auth\"", "");
         headers.push(HeaderName::WwwAuthenticate, without_qop);
