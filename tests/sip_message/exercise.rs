@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use ringwire::ids::ShardId;
+use ringwire::sip::digest::Algorithm;
 use ringwire::sip::digest::client::{Answers, challenges};
 use ringwire::sip::digest::server::{Expected, Nonces};
 use ringwire::sip::header::HeaderName;
@@ -101,6 +102,7 @@ fn authenticate(headers: &Headers) {
         realm: "realm",
         username: "user",
         password: "secret",
+        algorithms: &[Algorithm::Sha256, Algorithm::Md5],
     };
     let _ = nonces.verify(now, &Method::Invite, headers, &expected);
     for challenge in challenges(headers) {
