@@ -29,6 +29,8 @@ pub mod rtcp;
 pub mod rtp;
 pub mod stats;
 pub mod table;
+#[cfg(test)]
+mod table_tests;
 
 pub use drop_reason::{DropCounters, DropReason};
 pub use latch::Latch;

@@ -365,3 +365,158 @@ fn word(buffer: &[u8], at: usize) -> Option<u32> {
     let bytes = buffer.get(at..)?.first_chunk::<4>()?;
     Some(u32::from_be_bytes(*bytes))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TRANSLATION: Translation = Translation {
+        sender: 0x0101_0101,
+        stream: Some(Stream {
+            ssrc: 0xaaaa,
+            timestamp_offset: 1000,
+            packets: 5,
+            octets: 800,
+        }),
+        about: Some(About {
+            from: 0xbbbb,
+            to: 0xcccc,
+            sequence_offset: 100,
+            highest: 0x1_0005,
+        }),
+    };
+
+    /// A packet of this count and type from words, its length filled in.
+    fn packet(count: u8, kind: u8, words: &[u32]) -> Vec<u8> {
+        let mut bytes = vec![0x80 | count, kind, 0, words.len() as u8];
+        bytes.extend(words.iter().flat_map(|word| word.to_be_bytes()));
+        bytes
+    }
+
+    fn translated(compound: &[u8]) -> Vec<u8> {
+        assert!(is_valid(compound));
+        let mut bytes = compound.to_vec();
+        let len = translate(&mut bytes, &TRANSLATION);
+        bytes.truncate(len);
+        assert!(len == 0 || is_valid(&bytes));
+        bytes
+    }
+
+    const BLOCK: [u32; 6] = [0xbbbb, 7, 100, 9, 0, 0];
+    const STRANGE_BLOCK: [u32; 6] = [0xdddd, 7, 100, 9, 0, 0];
+
+    #[test]
+    fn blocks_about_strangers_are_left_out() {
+        let words = [&[0xaaaa][..], &STRANGE_BLOCK, &BLOCK].concat();
+        let expected = [0x0101_0101, 0xcccc, 7, 0x1_0000, 9, 0, 0];
+        assert_eq!(
+            translated(&packet(2, RECEIVER_REPORT, &words)),
+            packet(1, RECEIVER_REPORT, &expected)
+        );
+    }
+
+    #[test]
+    fn a_sender_report_of_a_stream_not_relayed_becomes_a_receiver_report() {
+        let words = [&[0x9999, 1, 2, 3, 4, 5][..], &BLOCK].concat();
+        let expected = [0x0101_0101, 0xcccc, 7, 0x1_0000, 9, 0, 0];
+        assert_eq!(
+            translated(&packet(1, SENDER_REPORT, &words)),
+            packet(1, RECEIVER_REPORT, &expected)
+        );
+    }
+
+    #[test]
+    fn the_reported_sequence_number_is_the_one_next_to_what_came() {
+        let about = |highest, sequence_offset| About {
+            from: 0,
+            to: 0,
+            sequence_offset,
+            highest,
+        };
+        assert_eq!(about(0x2_0005, 100).original_highest(105), 0x2_0005);
+        assert_eq!(about(0x2_0005, 100).original_highest(98), 0x1_fffe);
+        assert_eq!(about(0x1_fffe, 10).original_highest(12), 0x2_0002);
+    }
+
+    #[test]
+    fn only_the_first_sdes_chunk_goes_on() {
+        // CNAME "ab" and a null, padded; then a second chunk.
+        let words = [0xaaaa, 0x0102_6162, 0, 0x9999, 0x0101_6300];
+        let expected = [0x0101_0101, 0x0102_6162, 0];
+        assert_eq!(
+            translated(&packet(2, SOURCE_DESCRIPTION, &words)),
+            packet(1, SOURCE_DESCRIPTION, &expected)
+        );
+    }
+
+    #[test]
+    fn a_bye_of_the_stream_goes_on_with_its_reason_and_another_does_not() {
+        let words = [0x9999, 0xaaaa, 0x0362_7965];
+        assert_eq!(
+            translated(&packet(2, GOODBYE, &words)),
+            packet(1, GOODBYE, &[0x0101_0101, 0x0362_7965])
+        );
+        assert!(translated(&packet(1, GOODBYE, &[0x9999])).is_empty());
+    }
+
+    #[test]
+    fn nacks_are_translated_and_what_cannot_be_is_left_out() {
+        let nack = packet(1, TRANSPORT_FEEDBACK, &[0xaaaa, 0xbbbb, 0x006e_0003]);
+        assert_eq!(
+            translated(&nack),
+            packet(1, TRANSPORT_FEEDBACK, &[0x0101_0101, 0xcccc, 0x000a_0003])
+        );
+        let remb = packet(15, PAYLOAD_FEEDBACK, &[0xaaaa, 0, 0, 0]);
+        let extended = packet(0, 207, &[0xaaaa, 1, 2]);
+        assert!(translated(&[remb, extended].concat()).is_empty());
+    }
+
+    #[test]
+    fn padding_is_taken_off() {
+        let mut padded = packet(0, RECEIVER_REPORT, &[0xaaaa, 0, 8]);
+        padded[0] |= 0x20;
+        assert_eq!(
+            translated(&padded),
+            packet(0, RECEIVER_REPORT, &[0x0101_0101])
+        );
+    }
+
+    #[test]
+    fn compounds_that_do_not_add_up_are_invalid() {
+        let good = packet(0, RECEIVER_REPORT, &[1]);
+        let padded = {
+            let mut padded = packet(0, RECEIVER_REPORT, &[1, 4]);
+            padded[0] |= 0x20;
+            padded
+        };
+        assert!(is_valid(&padded));
+        let mut version_1 = good.clone();
+        version_1[0] = 0x40;
+        let cases = [
+            ("nothing", vec![]),
+            ("three bytes", good[..3].to_vec()),
+            ("cut", good[..7].to_vec()),
+            ("a byte too many", [&good[..], &[0]].concat()),
+            ("version 1", version_1),
+            ("padding in the middle", [&padded[..], &good].concat()),
+            ("blocks beyond the end", packet(1, RECEIVER_REPORT, &[1])),
+            (
+                "a sender report without its info",
+                packet(0, SENDER_REPORT, &[1]),
+            ),
+            ("a bye of more than it holds", packet(3, GOODBYE, &[1])),
+            (
+                "feedback without a media source",
+                packet(1, TRANSPORT_FEEDBACK, &[1]),
+            ),
+        ];
+        for (name, bytes) in cases {
+            assert!(!is_valid(&bytes), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_reduced_size_compound_is_valid() {
+        assert!(is_valid(&packet(1, TRANSPORT_FEEDBACK, &[1, 2, 3])));
+    }
+}
