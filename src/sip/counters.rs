@@ -17,8 +17,6 @@ pub enum DropReason {
     BrokenResponse,
     /// An ACK for nothing that waits for one.
     StrayAck,
-    /// A broken request that may not be answered, as no ACK may.
-    BrokenAck,
     /// A 1xx of one fork more than a call may have.
     TooManyForks,
     /// A retransmission while its answer is not there yet.
@@ -27,14 +25,13 @@ pub enum DropReason {
 
 impl DropReason {
     /// All of them, in the order of their counters.
-    pub const ALL: [DropReason; 9] = [
+    pub const ALL: [DropReason; 8] = [
         DropReason::Unparseable,
         DropReason::KeepAlive,
         DropReason::NoListener,
         DropReason::StrayResponse,
         DropReason::BrokenResponse,
         DropReason::StrayAck,
-        DropReason::BrokenAck,
         DropReason::TooManyForks,
         DropReason::AnswerPending,
     ];
@@ -48,7 +45,6 @@ impl DropReason {
             DropReason::StrayResponse => "stray_response",
             DropReason::BrokenResponse => "broken_response",
             DropReason::StrayAck => "stray_ack",
-            DropReason::BrokenAck => "broken_ack",
             DropReason::TooManyForks => "too_many_forks",
             DropReason::AnswerPending => "answer_pending",
         }

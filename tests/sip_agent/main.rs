@@ -11,5 +11,6 @@ mod forks;
 mod offers;
 mod peers;
 mod races;
+mod retransmissions;
 mod storms;
 mod torture;

@@ -2,8 +2,10 @@
 //! agent answers by itself.
 
 use std::net::SocketAddr;
+use std::time::Instant;
 
-use ringwire::sip::agent::{DropReason, Event};
+use ringwire::ids::ListenerId;
+use ringwire::sip::agent::{Agent, DropReason, Event, Listener};
 
 use crate::fake_network::{Conditions, World, settings};
 use crate::support::*;
@@ -399,4 +401,53 @@ fn without_room_for_transactions_calls_can_still_end() {
     assert_eq!(world.take(0), [Event::Bye { session: first }]);
     world.run(seconds(33));
     assert_nothing_left(&mut world);
+}
+
+#[test]
+fn a_dialog_stays_on_the_listener_it_began_on() {
+    let mut two = settings(World::address(0), 0);
+    let second: SocketAddr = "[2001:db8::1]:5062".parse().unwrap();
+    two.listeners.push(Listener {
+        bound: "[::]:5062".parse().unwrap(),
+        advertised: second,
+    });
+    let mut agent = Agent::new(two);
+    let now = Instant::now();
+    let listener = ListenerId(1);
+    let raw = Raw {
+        address: "[2001:db8::2]:5070".parse().unwrap(),
+        ..Raw::new()
+    };
+    let invite = raw.request("INVITE", 1, "a", "");
+    agent.handle_datagram(now, listener, raw.address, invite.as_bytes());
+    let Some(Event::Invite { session, invite }) = agent.poll_event() else {
+        panic!();
+    };
+    assert_eq!(invite.listener, listener);
+    agent.accept(now, session, sdp("x")).unwrap();
+    let mut sent = Vec::new();
+    let mut drain = |agent: &mut Agent| {
+        while let Some(transmit) = agent.poll_transmit() {
+            assert_eq!(transmit.listener, listener);
+            assert_eq!(transmit.destination, raw.address);
+            sent.push(Text(String::from_utf8(transmit.payload.to_vec()).unwrap()));
+        }
+        sent.last().unwrap().clone()
+    };
+    let ok = drain(&mut agent);
+    assert_eq!(ok.header("Contact"), "<sip:bob@[2001:db8::1]:5062>");
+    let ack = Raw {
+        to: ok.header("To").to_owned(),
+        address: raw.address,
+        ..Raw::new()
+    };
+    let ack = ack.request("ACK", 1, "k", "");
+    agent.handle_datagram(now, listener, raw.address, ack.as_bytes());
+    agent.bye(now, session).unwrap();
+    let bye = drain(&mut agent);
+    assert!(bye.start().starts_with("BYE sip:raw@[2001:db8::2]:5070 "));
+    assert!(
+        bye.header("Via")
+            .starts_with("SIP/2.0/UDP [2001:db8::1]:5062;")
+    );
 }
