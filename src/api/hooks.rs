@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use prost::Message;
 use reqwest::redirect::Policy;
-use tokio::sync::{Notify, Semaphore, oneshot};
+use tokio::sync::{Notify, Semaphore, oneshot, watch};
 use tokio::time::Instant;
 
 use crate::book::{Book, Hook, HookContentType};
@@ -35,6 +35,9 @@ const MAX_ANSWER: usize = 64 * 1024;
 /// Idle connections kept per hook host.
 const MAX_IDLE_PER_HOST: usize = 32;
 
+/// Between retries at most, once the gateway ends.
+const LAST_DELAY: Duration = Duration::from_millis(500);
+
 /// How hooks are posted.
 #[derive(Debug, Clone, Copy)]
 pub struct HookSettings {
@@ -60,6 +63,7 @@ struct Shared {
     counters: Arc<Counters>,
     queued: AtomicUsize,
     emptied: Notify,
+    ending: watch::Sender<bool>,
 }
 
 /// What an app's calls share.
@@ -141,6 +145,7 @@ impl Hooks {
                 counters,
                 queued: AtomicUsize::new(0),
                 emptied: Notify::new(),
+                ending: watch::Sender::new(false),
             }),
         })
     }
@@ -155,6 +160,11 @@ impl Hooks {
             call,
             queue: Mutex::default(),
         }))
+    }
+
+    /// From now on retries do not wait long: there is not much time left.
+    pub fn hurry(&self) {
+        self.shared.ending.send_replace(true);
     }
 
     /// Waits until nothing is left to post.
@@ -289,15 +299,26 @@ impl CallHooks {
                 self.gave_up("expired", &problem);
                 return;
             }
-            tracing::warn!(
-                call_id = %self.call,
-                hook = %self.name,
-                attempt = attempt + 1,
-                retry_in_ms = delay.as_millis() as u64,
-                %problem,
-                "a hook was not delivered"
-            );
-            tokio::time::sleep(delay).await;
+            let retry_in_ms = delay.as_millis() as u64;
+            let (call_id, hook) = (self.call, &self.name);
+            // Once per event is enough for the operator; giving up is told too.
+            if attempt == 0 {
+                tracing::warn!(%call_id, %hook, retry_in_ms, %problem, "a hook was not delivered");
+            } else {
+                tracing::debug!(%call_id, %hook, attempt, retry_in_ms, %problem, "nor was its retry");
+            }
+            self.pause(delay).await;
+        }
+    }
+
+    /// Waits before a retry; once the gateway ends, not long.
+    async fn pause(&self, delay: Duration) {
+        let mut ending = self.shared.ending.subscribe();
+        tokio::select! {
+            () = tokio::time::sleep(delay) => {}
+            () = async { let _ = ending.wait_for(|ending| *ending).await; } => {
+                tokio::time::sleep(delay.min(LAST_DELAY)).await;
+            }
         }
     }
 

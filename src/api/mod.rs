@@ -191,6 +191,7 @@ impl Api {
         let _ = stop_events.send(());
         events.await.map_err(io::Error::other)?;
         shared.ending.send_replace(true);
+        shared.hooks.hurry();
         if tokio::time::timeout(CLOSE_TIMEOUT, open.shutdown())
             .await
             .is_err()

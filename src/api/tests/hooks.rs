@@ -444,7 +444,17 @@ async fn a_call_that_is_answered_without_asking_is_told_but_the_answer_does_not_
 #[tokio::test]
 async fn at_the_end_waiting_hooks_are_still_posted() {
     let mut receiver = Receiver::start(vec![Some((500, "text/plain", Vec::new()))]).await;
-    let gateway = Gateway::start(Vec::new()).await;
+    // Without the end the retry would come in half an hour at the earliest.
+    let slow = ApiSettings {
+        hooks: HookSettings {
+            give_up: Duration::from_secs(86_400),
+            first_delay: Duration::from_secs(3_600),
+            longest_delay: Duration::from_secs(3_600),
+            ..settings().hooks
+        },
+        ..settings()
+    };
+    let gateway = Gateway::with(slow, Vec::new(), |_| None).await;
     let (call, _, _) = gateway.dial(json!({ "hook": receiver.url })).await;
     gateway.event(call, "acme", CallEventKind::Terminated).await;
     gateway.event(call, "acme", ended(call)).await;
