@@ -250,11 +250,11 @@ pub struct MediaSnapshot {
     pub remote: Option<SocketAddr>,
     /// RTP packets received.
     pub packets_received: u64,
-    /// Bytes of RTP received, headers included.
+    /// Bytes of RTP payload received.
     pub bytes_received: u64,
     /// RTP packets sent.
     pub packets_sent: u64,
-    /// Bytes of RTP sent, headers included.
+    /// Bytes of RTP payload sent.
     pub bytes_sent: u64,
     /// Lost on the way to us (RFC 3550 A.3).
     pub packets_lost: i64,
