@@ -295,3 +295,15 @@ fn a_call_that_does_not_exist_is_told_so() {
         Some(CallReply::Refused(CallError::UnknownCall))
     ));
 }
+
+#[test]
+fn a_new_number_book_counts_from_the_next_call_on() {
+    let mut house = House::new();
+    house.invite("echo", "a", Some("0"));
+    house.sent_response(200);
+    let empty = std::sync::Arc::new(crate::book::Book::default());
+    house.ask(CallRequest::UseBook(empty));
+    house.invite("echo", "b", Some("0"));
+    house.sent_response(404);
+    assert_eq!(house.calls.len(), 1);
+}
