@@ -1,0 +1,326 @@
+//! The gateway as a process: a configuration written for the test, free
+//! ports, a temporary data directory, its log printed when the test fails.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::http::Api;
+use super::{Ports, eventually, within};
+
+/// The secret of the root app in every test.
+pub const ROOT_SECRET: &str = "root-secret-of-the-tests";
+
+/// The media backend to ask for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Backend {
+    Uring,
+    Poll,
+}
+
+/// What a test wants of its gateway.
+pub struct Settings {
+    shards: u8,
+    backend: Backend,
+    address: IpAddr,
+    rtp_ports: u16,
+    tables: String,
+    calls: String,
+    rtp: String,
+    hooks: String,
+}
+
+impl Settings {
+    /// The number of shards; each needs a core of its own.
+    pub fn shards(mut self, shards: u8) -> Self {
+        self.shards = shards;
+        self
+    }
+
+    pub fn backend(mut self, backend: Backend) -> Self {
+        self.backend = backend;
+        self
+    }
+
+    /// Everything on `::1` instead of 127.0.0.1.
+    pub fn ipv6(mut self) -> Self {
+        self.address = Ipv6Addr::LOCALHOST.into();
+        self
+    }
+
+    /// How many RTP ports there are, two for each leg.
+    pub fn rtp_ports(mut self, count: u16) -> Self {
+        self.rtp_ports = count;
+        self
+    }
+
+    /// Lines of `[calls]`.
+    pub fn calls(mut self, lines: &str) -> Self {
+        self.calls = lines.to_owned();
+        self
+    }
+
+    /// Lines of `[rtp]` besides the ports and the backend.
+    pub fn rtp(mut self, lines: &str) -> Self {
+        self.rtp = lines.to_owned();
+        self
+    }
+
+    /// Lines of `[hooks]`.
+    pub fn hooks(mut self, lines: &str) -> Self {
+        self.hooks = lines.to_owned();
+        self
+    }
+
+    /// One more `[[app]]`.
+    pub fn app(mut self, id: &str, secret: &str) -> Self {
+        self.tables.push_str(&format!(
+            "[[app]]\napp_id = \"{id}\"\napp_secret = \"{secret}\"\n\n"
+        ));
+        self
+    }
+
+    /// One more `[[number]]` that loopback may call, with further lines.
+    pub fn number(self, number: &str, lines: &str) -> Self {
+        self.number_from(number, r#"["127.0.0.0/8", "::1/128"]"#, lines)
+    }
+
+    /// One more `[[number]]` with its own list of subnets.
+    pub fn number_from(mut self, number: &str, subnets: &str, lines: &str) -> Self {
+        self.tables.push_str(&format!(
+            "[[number]]\nnumber = \"{number}\"\nsubnets = {subnets}\n{lines}\n\n"
+        ));
+        self
+    }
+
+    /// Starts the gateway and waits until it says that it is ready.
+    #[track_caller]
+    pub fn start(self) -> Gateway {
+        Gateway::launch(self)
+    }
+}
+
+/// A running gateway; ended when the value is dropped.
+pub struct Gateway {
+    child: Child,
+    directory: TempDir,
+    http: SocketAddr,
+    sip: SocketAddr,
+    api: Api,
+    /// Ports of this test that the gateway does not use.
+    pub ports: Ports,
+}
+
+impl Gateway {
+    /// One shard, io_uring, IPv4, and no number.
+    pub fn with() -> Settings {
+        Settings {
+            shards: 1,
+            backend: Backend::Uring,
+            address: Ipv4Addr::LOCALHOST.into(),
+            rtp_ports: 40,
+            tables: String::new(),
+            calls: String::new(),
+            rtp: String::new(),
+            hooks: String::new(),
+        }
+    }
+
+    #[track_caller]
+    fn launch(settings: Settings) -> Self {
+        let mut ports = Ports::lease();
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        // IPv6 SIP and media; the API may stay where the clients are.
+        let http = SocketAddr::from((Ipv4Addr::LOCALHOST, ports.one()));
+        let sip = SocketAddr::from((settings.address, ports.one()));
+        let rtp = ports.range(settings.rtp_ports);
+        let cores: Vec<u8> = (0..settings.shards).collect();
+        let backend = match settings.backend {
+            Backend::Uring => "uring",
+            Backend::Poll => "poll",
+        };
+        let data = directory.path().join("data");
+        let Settings {
+            address,
+            tables,
+            calls,
+            rtp: rtp_lines,
+            hooks,
+            ..
+        } = settings;
+        let text = format!(
+            "data_dir = {data:?}\n\
+             cores = {cores:?}\n\
+             secret = \"{ROOT_SECRET}\"\n\
+             public_ip = [\"{address}\"]\n\
+             log_level = \"debug\"\n\n\
+             [http]\nlisten = \"{http}\"\n\n\
+             [sip]\nlisten = [\"{sip}\"]\n\n\
+             [rtp]\nports = \"{}-{}\"\nbackend = \"{backend}\"\n{rtp_lines}\n\n\
+             [calls]\n{calls}\n\n\
+             [hooks]\n{hooks}\n\n\
+             {tables}",
+            rtp.start(),
+            rtp.end(),
+        );
+        let file = directory.path().join("gateway.toml");
+        std::fs::write(&file, text).expect("the configuration");
+        let log = std::fs::File::create(directory.path().join("log")).expect("the log");
+        let child = Command::new(env!("CARGO_BIN_EXE_ringwire"))
+            .arg("--config")
+            .arg(&file)
+            .current_dir(directory.path())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("the log"))
+            .stderr(log)
+            .spawn()
+            .expect("the gateway starts");
+        let api = Api::new(&format!("http://{http}"), Some(ROOT_SECRET));
+        let mut gateway = Self {
+            child,
+            directory,
+            http,
+            sip,
+            api,
+            ports,
+        };
+        eventually("the gateway is ready", || {
+            if let Some(status) = gateway.child.try_wait().expect("the gateway's state") {
+                panic!("the gateway ended at start: {status}");
+            }
+            let reply = gateway.api.anonymous().send("GET", "/healthz", None).ok()?;
+            (reply.status == 200).then_some(())
+        });
+        gateway
+    }
+
+    /// Where it takes SIP over UDP.
+    pub fn sip(&self) -> SocketAddr {
+        self.sip
+    }
+
+    /// Where it takes HTTP and WebSockets.
+    pub fn http(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// Its API with the root app's secret.
+    pub fn api(&self) -> &Api {
+        &self.api
+    }
+
+    /// Everything logged so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
+    }
+
+    /// Panics unless the process is alive and answers.
+    #[track_caller]
+    pub fn assert_alive(&mut self) {
+        if let Some(status) = self.child.try_wait().expect("the gateway's state") {
+            panic!("the gateway ended: {status}");
+        }
+        assert_eq!(self.api.anonymous().get("/healthz").status, 200);
+    }
+
+    /// Sends SIGTERM.
+    pub fn terminate(&self) {
+        let pid = libc::pid_t::try_from(self.child.id()).expect("a process id");
+        // SAFETY: no memory is involved; the child is ours and not yet waited for.
+        let result = unsafe { libc::kill(pid, libc::SIGTERM) };
+        assert_eq!(result, 0, "SIGTERM to the gateway");
+    }
+
+    /// Waits for the process to end by itself.
+    #[track_caller]
+    pub fn wait_for_exit(&mut self) -> ExitStatus {
+        eventually("the gateway ends", || {
+            self.child.try_wait().expect("the gateway's state")
+        })
+    }
+
+    /// `POST /call/outgoing` to a SIP server, into the room as `peer`.
+    #[track_caller]
+    pub fn dial(&self, server: SocketAddr, room: &str, peer: &str) -> OutgoingCall {
+        self.dial_with(json!({
+            "sip_server": server.to_string(),
+            "from_number": "1000",
+            "to_number": "2000",
+            "streaming": { "room": room, "peer": peer, "record": false },
+        }))
+    }
+
+    /// `POST /call/outgoing` with this body.
+    #[track_caller]
+    pub fn dial_with(&self, body: Value) -> OutgoingCall {
+        let data = self.api.post("/call/outgoing", &body).data();
+        let text = |field: &str| {
+            data[field]
+                .as_str()
+                .unwrap_or_else(|| panic!("{field} in {data}"))
+                .to_owned()
+        };
+        OutgoingCall {
+            id: text("call_id"),
+            token: text("call_token"),
+            ws: text("call_ws"),
+        }
+    }
+
+    /// The calls that are not over yet, as `GET /calls` tells them.
+    #[track_caller]
+    pub fn live_calls(&self) -> Vec<Value> {
+        let data = self.api.get("/calls").data();
+        let list = data["calls"].as_array();
+        let list = list.unwrap_or_else(|| panic!("a list of calls: {data}"));
+        list.iter()
+            .filter(|call| call["state"] != "ended")
+            .cloned()
+            .collect()
+    }
+
+    /// How many calls are not over yet.
+    #[track_caller]
+    pub fn calls(&self) -> usize {
+        self.live_calls().len()
+    }
+
+    /// Waits until no call is left.
+    #[track_caller]
+    pub fn wait_until_idle(&self) {
+        eventually("all calls are over", || (self.calls() == 0).then_some(()));
+    }
+}
+
+/// What `POST /call/outgoing` answered.
+#[derive(Debug, Clone)]
+pub struct OutgoingCall {
+    pub id: String,
+    pub token: String,
+    pub ws: String,
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let ended = within(std::time::Duration::ZERO, || {
+            self.child.try_wait().ok().flatten()
+        });
+        if ended.is_none() {
+            let _ = self.child.kill();
+        }
+        let status = self.child.wait();
+        if std::thread::panicking() {
+            let log = self.log();
+            let lines: Vec<&str> = log.lines().collect();
+            let tail = &lines[lines.len().saturating_sub(300)..];
+            eprintln!(
+                "--- the gateway's log (ended: {ended:?}, {status:?}) ---\n{}\n---",
+                tail.join("\n")
+            );
+        } else if let Some(status) = ended {
+            assert!(status.success(), "the gateway ended by itself: {status}");
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! One end of an RTP stream: talks at a steady pace from a thread and keeps
+//! what it hears.
+
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::{PATIENCE, Ports, within};
+
+/// One packet as it came.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RtpPacket {
+    pub payload_type: u8,
+    pub sequence: u16,
+    pub timestamp: u32,
+    pub ssrc: u32,
+    pub payload: Vec<u8>,
+    pub source: SocketAddr,
+}
+
+#[derive(Default)]
+struct Talk {
+    /// Where to and as which payload type; `None` is silence.
+    target: Option<(SocketAddr, u8)>,
+    /// The byte that fills the payload.
+    fill: u8,
+}
+
+/// An RTP socket pair of a test.
+pub struct RtpPeer {
+    address: SocketAddr,
+    socket: UdpSocket,
+    _rtcp: UdpSocket,
+    talk: Arc<Mutex<Talk>>,
+    heard: Arc<Mutex<Vec<RtpPacket>>>,
+    over: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl RtpPeer {
+    /// Binds a pair of ports; its packets carry `fill` in every payload byte.
+    pub fn open(ports: &mut Ports, ip: IpAddr, fill: u8) -> Self {
+        let port = ports.pair();
+        let socket = UdpSocket::bind((ip, port)).expect("an RTP port");
+        let rtcp = UdpSocket::bind((ip, port + 1)).expect("an RTCP port");
+        socket
+            .set_read_timeout(Some(Duration::from_millis(50)))
+            .expect("a timeout");
+        let talk = Arc::new(Mutex::new(Talk { target: None, fill }));
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let over = Arc::new(AtomicBool::new(false));
+        let mut threads = Vec::new();
+        let (mouth, ear) = (
+            socket.try_clone().expect("a handle"),
+            socket.try_clone().expect("a handle"),
+        );
+        let (said, stop) = (Arc::clone(&talk), Arc::clone(&over));
+        // The low bits of the port make the SSRC differ between peers.
+        let ssrc = 0x5100_0000 | u32::from(port);
+        threads.push(std::thread::spawn(move || {
+            speak(&mouth, ssrc, &said, &stop)
+        }));
+        let (record, stop) = (Arc::clone(&heard), Arc::clone(&over));
+        threads.push(std::thread::spawn(move || hear(&ear, &record, &stop)));
+        let address = socket.local_addr().expect("the RTP address");
+        Self {
+            address,
+            socket,
+            _rtcp: rtcp,
+            talk,
+            heard,
+            over,
+            threads,
+        }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Talks to this address from now on, a packet every 20 ms.
+    pub fn talk_to(&self, target: SocketAddr, payload_type: u8) {
+        self.talk.lock().expect("the talk").target = Some((target, payload_type));
+    }
+
+    pub fn be_quiet(&self) {
+        self.talk.lock().expect("the talk").target = None;
+    }
+
+    /// Sends these bytes as they are.
+    pub fn send(&self, target: SocketAddr, bytes: &[u8]) {
+        self.socket
+            .send_to(bytes, target)
+            .expect("a datagram is sent");
+    }
+
+    /// Everything heard since the last [`Self::forget`].
+    pub fn heard(&self) -> Vec<RtpPacket> {
+        self.heard.lock().expect("the packets").clone()
+    }
+
+    /// Forgets what was heard.
+    pub fn forget(&self) {
+        self.heard.lock().expect("the packets").clear();
+    }
+
+    /// Waits until `count` packets filled with this byte came.
+    #[track_caller]
+    pub fn wait_for(&self, count: usize, fill: u8) -> Vec<RtpPacket> {
+        let matching = || -> Vec<RtpPacket> {
+            let mut packets = self.heard();
+            packets.retain(|packet| packet.payload.iter().all(|byte| *byte == fill));
+            packets
+        };
+        within(PATIENCE, || (matching().len() >= count).then_some(())).unwrap_or_else(|| {
+            panic!(
+                "{count} RTP packets of {fill:#04x} at {}: heard {} of {} packets",
+                self.address,
+                matching().len(),
+                self.heard().len()
+            )
+        });
+        matching()
+    }
+}
+
+impl Drop for RtpPeer {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// 20 ms of 8 kHz audio.
+const SAMPLES: u32 = 160;
+
+fn speak(socket: &UdpSocket, ssrc: u32, talk: &Mutex<Talk>, over: &AtomicBool) {
+    let (mut sequence, mut timestamp) = (1_u16, 1_000_u32);
+    while !over.load(Ordering::Relaxed) {
+        let (target, fill) = {
+            let talk = talk.lock().expect("the talk");
+            (talk.target, talk.fill)
+        };
+        if let Some((target, payload_type)) = target {
+            // Errors are ICMP answers to earlier packets: the call may be over.
+            let _ = socket.send_to(
+                &packet(payload_type, sequence, timestamp, ssrc, fill),
+                target,
+            );
+            sequence = sequence.wrapping_add(1);
+        }
+        timestamp = timestamp.wrapping_add(SAMPLES);
+        // The pace of the stream.
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// RFC 3550 section 5.1, no padding, extension or contributing sources.
+pub fn packet(payload_type: u8, sequence: u16, timestamp: u32, ssrc: u32, fill: u8) -> Vec<u8> {
+    let mut bytes = vec![0x80, payload_type];
+    bytes.extend_from_slice(&sequence.to_be_bytes());
+    bytes.extend_from_slice(&timestamp.to_be_bytes());
+    bytes.extend_from_slice(&ssrc.to_be_bytes());
+    bytes.extend_from_slice(&[fill; SAMPLES as usize]);
+    bytes
+}
+
+fn hear(socket: &UdpSocket, record: &Mutex<Vec<RtpPacket>>, over: &AtomicBool) {
+    let mut buffer = [0; 2048];
+    while !over.load(Ordering::Relaxed) {
+        let Ok((length, source)) = socket.recv_from(&mut buffer) else {
+            continue;
+        };
+        let bytes = &buffer[..length];
+        if length < 12 || bytes[0] & 0xc0 != 0x80 {
+            continue;
+        }
+        let word = |at: usize| {
+            u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+        };
+        record.lock().expect("the packets").push(RtpPacket {
+            payload_type: bytes[1] & 0x7f,
+            sequence: u16::from_be_bytes([bytes[2], bytes[3]]),
+            timestamp: word(4),
+            ssrc: word(8),
+            payload: bytes[12..].to_vec(),
+            source,
+        });
+    }
+}
