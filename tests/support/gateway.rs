@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::http::Api;
-use super::{Ports, eventually, within};
+use super::{PATIENCE, Ports, eventually, within};
 
 /// The secret of the root app in every test.
 pub const ROOT_SECRET: &str = "root-secret-of-the-tests";
@@ -290,7 +290,13 @@ impl Gateway {
     /// Waits until no call is left.
     #[track_caller]
     pub fn wait_until_idle(&self) {
-        eventually("all calls are over", || (self.calls() == 0).then_some(()));
+        let over = within(PATIENCE, || (self.calls() == 0).then_some(()));
+        assert!(
+            over.is_some(),
+            "calls are left after {} s: {:#?}",
+            PATIENCE.as_secs(),
+            self.live_calls()
+        );
     }
 }
 
