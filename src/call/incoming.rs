@@ -126,35 +126,20 @@ impl Calls {
             }
         };
         let answered_without_asking = number.answering != Answering::Ask;
-        self.calls.insert(
-            id,
-            Call {
-                id,
-                app: number.app.clone(),
-                direction: Direction::Incoming,
-                from: from.clone(),
-                to: to.clone(),
-                sip_call_id: Arc::from(invite.sip_call_id.as_str()),
-                peer_address: invite.source,
-                stream: None,
-                created: now,
-                answered: None,
-                ended: None,
-                sip_code: Some(100),
-                end_reason: None,
-                held: false,
-                ipv6,
-                session: None,
-                has_leg: false,
-                exchange: None,
-                allowed: None,
-                offering: false,
-                phase: Phase::Announced {
-                    offer,
-                    ringing: false,
-                },
-            },
-        );
+        let phase = Phase::Announced {
+            offer,
+            ringing: false,
+        };
+        let app = number.app.clone();
+        let call = Call {
+            from: from.clone(),
+            to: to.clone(),
+            sip_call_id: Arc::from(invite.sip_call_id.as_str()),
+            sip_code: Some(100),
+            ipv6,
+            ..Call::new(id, app, Direction::Incoming, invite.source, now, phase)
+        };
+        self.calls.insert(id, call);
         self.bind_session(id, session);
         self.tell(
             now,

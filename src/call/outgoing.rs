@@ -29,33 +29,20 @@ impl Calls {
         }
         let id = self.new_call_id();
         let ipv6 = dial.destination.is_ipv6();
-        let place = Place::Room(dial.stream.clone());
-        self.calls.insert(
-            id,
-            Call {
-                id,
-                app: dial.app.clone(),
-                direction: Direction::Outgoing,
-                from: Arc::from(dial.from_number.as_str()),
-                to: Arc::from(dial.to_number.as_str()),
-                sip_call_id: Arc::from(""),
-                peer_address: dial.destination,
-                stream: Some(dial.stream.clone()),
-                created: now,
-                answered: None,
-                ended: None,
-                sip_code: None,
-                end_reason: None,
-                held: false,
-                ipv6,
-                session: None,
-                has_leg: true,
-                exchange: None,
-                allowed: None,
-                offering: false,
-                phase: Phase::Opening { dial, request },
-            },
-        );
+        let (app, callee) = (dial.app.clone(), dial.destination);
+        let (from, to) = (dial.from_number.as_str(), dial.to_number.as_str());
+        let (from, to) = (Arc::from(from), Arc::from(to));
+        let stream = dial.stream.clone();
+        let phase = Phase::Opening { dial, request };
+        let call = Call {
+            from,
+            to,
+            stream: Some(stream.clone()),
+            has_leg: true,
+            ..Call::new(id, app, Direction::Outgoing, callee, now, phase)
+        };
+        self.calls.insert(id, call);
+        let place = Place::Room(stream);
         self.ask_room(
             id,
             RoomRequest::Join {

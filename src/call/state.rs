@@ -80,6 +80,40 @@ pub(super) enum Phase {
 }
 
 impl Call {
+    /// A call that begins now: no leg, no session, nothing agreed on yet.
+    pub fn new(
+        id: CallId,
+        app: AppId,
+        direction: Direction,
+        peer_address: SocketAddr,
+        now: Instant,
+        phase: Phase,
+    ) -> Self {
+        Call {
+            id,
+            app,
+            direction,
+            from: Arc::from(""),
+            to: Arc::from(""),
+            sip_call_id: Arc::from(""),
+            peer_address,
+            stream: None,
+            created: now,
+            answered: None,
+            ended: None,
+            sip_code: None,
+            end_reason: None,
+            held: false,
+            ipv6: peer_address.is_ipv6(),
+            session: None,
+            has_leg: false,
+            exchange: None,
+            allowed: None,
+            offering: false,
+            phase,
+        }
+    }
+
     /// The state in the API's words.
     pub fn state(&self) -> CallState {
         match &self.phase {
