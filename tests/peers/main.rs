@@ -43,6 +43,7 @@ mod lossy_sip;
 mod media;
 mod notify;
 mod outgoing_end;
+mod placement;
 mod protobuf;
 mod refusals;
 mod shutdown;
