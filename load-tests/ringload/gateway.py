@@ -155,18 +155,37 @@ class Client:
 
 
 class Watch(threading.Thread):
-    """Follows the gateway's memory while a test runs."""
+    """Follows the gateway's memory, and how many calls it has, while a test runs."""
 
-    def __init__(self, gateway):
+    def __init__(self, gateway, calls_up):
         super().__init__(daemon=True)
         self.gateway = gateway
-        self.most_bytes = gateway.idle_bytes
+        self.calls_up = calls_up
+        self.samples = []
         self.over = threading.Event()
 
     def run(self):
-        while not self.over.wait(0.2):
-            self.most_bytes = max(self.most_bytes, process.resident_bytes(self.gateway.pid))
+        while not self.over.wait(0.1):
+            self.samples.append((self.calls_up(), process.resident_bytes(self.gateway.pid)))
 
     def stop(self):
         self.over.set()
         self.join()
+
+    def most_bytes(self):
+        return max((size for _, size in self.samples), default=0)
+
+    def bytes_per_call(self):
+        """The slope of memory over calls while their number grows: what is
+        taken once, at the first calls, is in no call's share. None where the
+        calls are too few to tell."""
+        most = max((calls for calls, _ in self.samples), default=0)
+        peak = next((at for at, (calls, _) in enumerate(self.samples) if calls == most), 0)
+        rising = [sample for sample in self.samples[: peak + 1] if sample[0] >= most / 4]
+        if most < 20 or len(rising) < 5:
+            return None
+        mean_calls = sum(calls for calls, _ in rising) / len(rising)
+        mean_size = sum(size for _, size in rising) / len(rising)
+        spread = sum((calls - mean_calls) ** 2 for calls, _ in rising)
+        common = sum((calls - mean_calls) * (size - mean_size) for calls, size in rising)
+        return common / spread if spread else None
