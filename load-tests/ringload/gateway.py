@@ -56,8 +56,7 @@ class Gateway:
         self.cores = cores
         self.sip_port = process.free_udp_port()
         self.http_port = process.free_tcp_port()
-        rtp_first = 16000
-        rtp_last = min(rtp_first + 2 * pairs - 1, 60999)
+        rtp_first, rtp_last = process.free_udp_range(pairs)
         self.config = os.path.join(directory, "gateway.toml")
         self.log = os.path.join(directory, "gateway.log")
         with open(self.config, "w") as file:
@@ -177,12 +176,12 @@ class Watch(threading.Thread):
 
     def bytes_per_call(self):
         """The slope of memory over calls while their number grows: what is
-        taken once, at the first calls, is in no call's share. None where the
-        calls are too few to tell."""
+        taken once, at the first calls, is in no call's share. None under 100
+        calls at once: too few to tell it from what is taken once."""
         most = max((calls for calls, _ in self.samples), default=0)
         peak = next((at for at, (calls, _) in enumerate(self.samples) if calls == most), 0)
         rising = [sample for sample in self.samples[: peak + 1] if sample[0] >= most / 4]
-        if most < 20 or len(rising) < 5:
+        if most < 100 or len(rising) < 5:
             return None
         mean_calls = sum(calls for calls, _ in rising) / len(rising)
         mean_size = sum(size for _, size in rising) / len(rising)

@@ -45,6 +45,15 @@ def resident_bytes(pid):
         return 0
 
 
+def machine_cpu_seconds():
+    """Time that all cores together were busy since boot."""
+    with open("/proc/stat") as stat:
+        user, nice, system, _idle, _iowait, irq, softirq, steal = map(
+            int, stat.readline().split()[1:9]
+        )
+    return (user + nice + system + irq + softirq + steal) / TICKS
+
+
 def free_udp_port(address="127.0.0.1"):
     """A UDP port nobody has; below the ephemeral range, where nobody gets one by chance."""
     for _ in range(200):
@@ -56,6 +65,30 @@ def free_udp_port(address="127.0.0.1"):
             except OSError:
                 continue
     raise RuntimeError("no free UDP port between 10000 and 15000")
+
+
+def free_udp_range(pairs, address="127.0.0.1"):
+    """First and last port of so many pairs that nobody has now. Other load
+    tests may run on this machine, so it begins anywhere."""
+    size = 2 * pairs
+    if size > 45000:
+        raise RuntimeError(f"{pairs} RTP port pairs are more than one address has")
+    # Below the ephemeral range where it fits there.
+    last_start = (32768 if size < 16000 else 60999) - size
+    for _ in range(50):
+        first = random.randrange(15000, last_start, 2)
+        if all(_is_free(address, port) for port in range(first, first + size)):
+            return first, first + size - 1
+    raise RuntimeError(f"no {pairs} free RTP port pairs in a row")
+
+
+def _is_free(address, port):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((address, port))
+            return True
+        except OSError:
+            return False
 
 
 def free_tcp_port(address="127.0.0.1"):
