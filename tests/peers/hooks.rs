@@ -21,6 +21,8 @@ fn answer_leads_to(answer: Value, sipp: Sipp) -> HookReceiver {
     let mut gateway = asking(&hook.url(), "");
     sipp.call(&mut gateway, "7001").succeeds();
     gateway.wait_until_idle();
+    // The gateway goes with this function: what it has to post comes before.
+    hook.events_to_the_end();
     hook
 }
 
