@@ -13,16 +13,28 @@ const BLOCK: u16 = 200;
 /// The kernel hands out ephemeral ports from 32768 on.
 const BLOCKS: u16 = (32_768 - FIRST) / BLOCK;
 
-/// A block of ports leased for as long as this value lives.
+/// Blocks of ports leased for as long as this value lives: one, and another
+/// where somebody outside of the tests has taken too many of its ports.
 pub struct Ports {
     next: u16,
     end: u16,
-    _lock: File,
+    locks: Vec<File>,
 }
 
 impl Ports {
     /// Leases a block.
     pub fn lease() -> Self {
+        let mut ports = Self {
+            next: 0,
+            end: 0,
+            locks: Vec::new(),
+        };
+        ports.lease_block();
+        ports
+    }
+
+    /// Goes on in a fresh block.
+    fn lease_block(&mut self) {
         let directory = std::env::temp_dir().join("ringwire-test-ports");
         std::fs::create_dir_all(&directory).expect("the directory of port leases");
         // Spread the tests so that a port just closed is not the next one used.
@@ -36,12 +48,10 @@ impl Ports {
                 .open(directory.join(block.to_string()))
                 .expect("a port lease file");
             if lock.try_lock().is_ok() {
-                let next = FIRST + block * BLOCK;
-                return Self {
-                    next,
-                    end: next + BLOCK,
-                    _lock: lock,
-                };
+                self.next = FIRST + block * BLOCK;
+                self.end = self.next + BLOCK;
+                self.locks.push(lock);
+                return;
             }
         }
         panic!("all {BLOCKS} blocks of test ports are leased");
@@ -66,7 +76,7 @@ impl Ports {
     pub fn range(&mut self, count: u16) -> RangeInclusive<u16> {
         loop {
             if !self.next.is_multiple_of(2) {
-                self.take(1);
+                self.next += 1;
             }
             let first = self.take(count);
             let range = first..=first + count - 1;
@@ -77,10 +87,10 @@ impl Ports {
     }
 
     fn take(&mut self, count: u16) -> u16 {
-        assert!(
-            self.next + count <= self.end,
-            "this test used up its block of ports"
-        );
+        assert!(count <= BLOCK, "{count} ports are more than a block has");
+        if self.next + count > self.end {
+            self.lease_block();
+        }
         let first = self.next;
         self.next += count;
         first
