@@ -110,8 +110,8 @@ impl Hooks {
         book: &Book,
         counters: Arc<Counters>,
     ) -> Result<Self, HookClientError> {
-        // TLS by ring: aws-lc is several minutes of C to build. Refused only
-        // when a provider is installed already, which serves as well.
+        // TLS by ring: a much smaller build than aws-lc. Refused only when a
+        // provider is installed already, which serves as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let builder = || {
             reqwest::Client::builder()

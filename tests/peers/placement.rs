@@ -24,7 +24,7 @@ fn room_on(shard: u8) -> String {
 }
 
 /// Calls the number until a Call-ID hashes to this shard; the others are hung
-/// up before they are answered.
+/// up as soon as they are answered.
 fn caller_on(
     gateway: &mut Gateway,
     shard: u8,
