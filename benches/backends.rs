@@ -375,6 +375,7 @@ fn remote(peer: SocketAddr) -> Remote {
         receive: true,
         held: false,
         latch: Latch::Strict,
+        security: ringwire::keying::Security::Plain,
         payloads: vec![PayloadMapping {
             codec: CodecId(8),
             receive: 8,

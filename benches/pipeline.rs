@@ -35,6 +35,7 @@ fn remote(leg: u32) -> Remote {
         receive: true,
         held: false,
         latch: Latch::Strict,
+        security: ringwire::keying::Security::Plain,
         payloads: vec![mapping(0, 0), mapping(1, 8), mapping(2, 101)],
     }
 }

@@ -9,6 +9,7 @@
 //! | --- | --- | --- |
 //! | [`ids`] | the newtypes everybody shares | yes |
 //! | [`timers`] | keyed deadlines | yes |
+//! | [`keying`] | SRTP suites, keys and policies, fingerprints, ICE credentials | yes |
 //! | [`sip`] | messages, transactions, dialogs, digest, the user agent | yes |
 //! | [`sdp`] | session descriptions, codecs, offer/answer | yes |
 //! | [`media`] | RTP/RTCP: packet slot, leg table, latching, rewriting | yes |
@@ -28,8 +29,8 @@
 //! `api → book, call::request, call::event, shard::mailbox, config, ids` · `config → book, ids` ·
 //! `banner, logging → config` ·
 //! `shard → io, call, sip, media, sdp, book, config` ·
-//! `call → sip, sdp, media, book` · `io → media::packet, ids` ·
-//! `sip, sdp, media, book → ids, timers`.
+//! `call → sip, sdp, media, book` · `io → media::packet, media::dtls, ids` ·
+//! `sip, sdp, media, book → ids, timers`. Where keys are spoken of, `keying` too.
 //!
 //! A pure room names no runtime, socket or clock: `now`, seeds and buffers are
 //! handed in, so a test can play a day of SIP timers in a millisecond.
@@ -42,6 +43,7 @@ pub mod config;
 pub mod gateway;
 pub mod ids;
 pub mod io;
+pub mod keying;
 pub mod logging;
 pub mod media;
 pub mod sdp;

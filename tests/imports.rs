@@ -22,35 +22,40 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "shard::mailbox",
             "config",
             "ids",
+            "keying",
         ],
     ),
-    ("config", &["book", "ids"]),
+    ("config", &["book", "ids", "keying"]),
     (
         "shard",
         &[
-            "io", "call", "sip", "media", "sdp", "book", "config", "ids", "timers",
+            "io", "call", "sip", "media", "sdp", "book", "config", "ids", "timers", "keying",
         ],
     ),
-    ("call", &["sip", "sdp", "media", "book", "ids", "timers"]),
-    ("io", &["media::packet", "ids"]),
+    (
+        "call",
+        &["sip", "sdp", "media", "book", "ids", "timers", "keying"],
+    ),
+    ("io", &["media::packet", "media::dtls", "ids", "keying"]),
     ("sip", &["ids", "timers"]),
-    ("sdp", &["ids", "timers"]),
-    ("media", &["ids", "timers"]),
-    ("book", &["ids", "timers"]),
+    ("sdp", &["ids", "timers", "keying"]),
+    ("media", &["ids", "timers", "keying"]),
+    ("book", &["ids", "timers", "keying"]),
     ("timers", &["ids"]),
     ("ids", &[]),
+    ("keying", &[]),
     (
         "lib",
         &[
-            "api", "banner", "book", "call", "config", "gateway", "ids", "io", "logging", "media",
-            "sdp", "shard", "sip", "timers",
+            "api", "banner", "book", "call", "config", "gateway", "ids", "io", "keying", "logging",
+            "media", "sdp", "shard", "sip", "timers",
         ],
     ),
 ];
 
 /// Rooms that are handed `now`, seeds and buffers.
 const PURE: &[&str] = &[
-    "ids", "timers", "sip", "sdp", "media", "book", "call", "banner",
+    "ids", "keying", "timers", "sip", "sdp", "media", "book", "call", "banner",
 ];
 
 /// What a pure room does not name.

@@ -54,6 +54,7 @@ pub(super) fn remote(negotiated: &Negotiated, signalling: IpAddr) -> Remote {
         receive: negotiated.receive,
         held: negotiated.held,
         latch: latch(negotiated.remote_rtp.ip(), signalling),
+        security: crate::keying::Security::Plain,
         payloads: negotiated
             .codecs
             .iter()

@@ -108,6 +108,7 @@ fn remote(codecs: &[Codec]) -> Remote {
         receive: true,
         held: false,
         latch: Latch::Strict,
+        security: crate::keying::Security::Plain,
         payloads: codecs.iter().map(mapping).collect(),
     }
 }

@@ -8,6 +8,7 @@ use super::latch::{Latch, Source};
 use super::payload::{PayloadMap, PayloadMapping};
 use super::stats::{Jitter, Reported, Sequence};
 use crate::ids::MediaPort;
+use crate::keying::Security;
 
 /// What a leg is opened with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +38,8 @@ pub struct Remote {
     pub held: bool,
     /// What to believe of its address.
     pub latch: Latch,
+    /// How its media is protected.
+    pub security: Security,
     /// The payload types agreed; the first [`super::payload::MAX_PAYLOADS`] count.
     pub payloads: Vec<PayloadMapping>,
 }

@@ -116,6 +116,7 @@ fn remote(n: u32) -> Remote {
         receive: true,
         held: false,
         latch: Latch::Strict,
+        security: crate::keying::Security::Plain,
         payloads: vec![
             mapping(PCMA, 8, 8, 8000),
             // The two peers number DTMF differently.
