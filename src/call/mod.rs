@@ -26,6 +26,7 @@ mod query;
 pub mod request;
 pub mod room;
 mod state;
+pub mod web_peer;
 
 pub use calls::{CallSettings, Calls};
 pub use clock::WallClock;

@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use crate::call::clock::WallClock;
 use crate::call::request::{CallError, MediaSnapshot, RoomPeerSnapshot, RoomSnapshot, Stream};
+use crate::call::web_peer::WebSettings;
 use crate::ids::{AppId, CallId, LegId, MediaPort, RoomKey, ShardId};
 use crate::media::{LegOptions, LegStats, Remote, Table};
 use crate::sdp::Codec;
@@ -178,6 +179,7 @@ pub struct Rooms {
     rooms: HashMap<RoomKey, Room>,
     notices: VecDeque<RoomNotice>,
     clock: WallClock,
+    web: Option<WebSettings>,
 }
 
 struct Member {
@@ -205,7 +207,13 @@ impl Rooms {
             rooms: HashMap::new(),
             notices: VecDeque::new(),
             clock,
+            web: None,
         }
+    }
+
+    /// From now on WebRTC peers are taken.
+    pub fn set_web(&mut self, settings: WebSettings) {
+        self.web = Some(settings);
     }
 
     /// Serves one request; what there is to say comes from [`Self::poll_notice`].
