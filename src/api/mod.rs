@@ -13,6 +13,7 @@
 //! | `hooks`, `hook_answer` | hooks |
 //! | `messages`, `proto` | the messages, binary and JSON |
 //! | `metrics` | metrics and health |
+//! | `pages` | the SDK and the softphone page |
 
 use std::io;
 use std::sync::Arc;
@@ -41,6 +42,7 @@ mod hooks;
 mod messages;
 mod metrics;
 mod notify;
+mod pages;
 pub mod proto;
 mod registry;
 mod routes;

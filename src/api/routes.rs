@@ -12,7 +12,7 @@ use axum::routing::{delete, get, post};
 use tokio::sync::Semaphore;
 
 use super::error::ApiError;
-use super::{Shared, actions, calls, dial, metrics, tokens, ws};
+use super::{Shared, actions, calls, dial, metrics, pages, tokens, ws};
 
 /// Requests at a time; one more is told to come back.
 const MAX_REQUESTS: usize = 4_096;
@@ -60,6 +60,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/healthz", get(metrics::healthz))
         .route("/readyz", get(metrics::readyz))
         .route("/metrics", get(metrics::metrics))
+        .merge(pages::router())
         .fallback(|| async { ApiError::of_status(StatusCode::NOT_FOUND) })
         .with_state(shared)
         .layer(from_fn_with_state(guard, around))

@@ -1,0 +1,201 @@
+//! `/sdk/` and `/phone/`: the client SDK and the softphone page, which are
+//! part of the binary.
+
+use std::sync::LazyLock;
+
+use axum::Router;
+use axum::extract::Path;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::get;
+use sha2::{Digest, Sha256};
+
+use super::error::ApiError;
+
+/// A file of `web/`, and below which path it is served.
+struct Page {
+    /// As a client asks for it, without the leading slash.
+    path: &'static str,
+    text: &'static str,
+}
+
+/// Files by directory and name, as `Page`s.
+macro_rules! pages {
+    ($($directory:literal: [$($name:literal),* $(,)?]),* $(,)?) => {
+        &[$($(Page {
+            path: concat!($directory, "/", $name),
+            text: include_str!(concat!("../../web/", $directory, "/", $name)),
+        }),*),*]
+    };
+}
+
+const PAGES: &[Page] = pages! {
+    "sdk": [
+        "README.md",
+        "call.js",
+        "emitter.js",
+        "errors.js",
+        "http.js",
+        "incoming.js",
+        "meter.js",
+        "outgoing.js",
+        "peer.js",
+        "ringwire.d.ts",
+        "ringwire.js",
+        "room.js",
+        "sip-codes.js",
+        "socket.js",
+        "stats.js",
+    ],
+    "phone": [
+        "api.js",
+        "icon.svg",
+        "index.html",
+        "main.js",
+        "phone.css",
+        "phone.js",
+        "settings.js",
+        "tones.js",
+        "view.js",
+    ],
+};
+
+/// The page loads nothing but its own files and talks to nobody but this
+/// gateway. Remote audio is a `blob:` or `mediastream:` to some browsers.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+    img-src 'self' data:; connect-src 'self'; media-src 'self' blob: mediastream:; \
+    base-uri 'none'; form-action 'none'; frame-ancestors 'self'";
+
+/// ETags, in the order of `PAGES`: the same file has the same one on every
+/// gateway, so that a client behind several of them need not load it again.
+static ETAGS: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let etag = |page: &Page| format!("\"{}\"", hex::encode(&Sha256::digest(page.text)[..12]));
+    PAGES.iter().map(etag).collect()
+});
+
+/// The routes of all pages.
+pub(super) fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
+    Router::new()
+        .route("/sdk/{file}", get(sdk))
+        .route("/phone", get(|| async { Redirect::permanent("phone/") }))
+        .route("/phone/", get(phone_page))
+        .route("/phone/{file}", get(phone))
+}
+
+async fn sdk(Path(file): Path<String>, headers: HeaderMap) -> Result<Response, ApiError> {
+    page("sdk", &file, &headers)
+}
+
+async fn phone(Path(file): Path<String>, headers: HeaderMap) -> Result<Response, ApiError> {
+    page("phone", &file, &headers)
+}
+
+async fn phone_page(headers: HeaderMap) -> Result<Response, ApiError> {
+    page("phone", "index.html", &headers)
+}
+
+fn page(directory: &str, file: &str, headers: &HeaderMap) -> Result<Response, ApiError> {
+    let wanted = |page: &Page| page.path.split_once('/') == Some((directory, file));
+    let index = PAGES
+        .iter()
+        .position(wanted)
+        .ok_or_else(|| ApiError::of_status(StatusCode::NOT_FOUND))?;
+    let (page, etag) = (&PAGES[index], &ETAGS[index]);
+    let common = [
+        (header::ETAG, etag.as_str()),
+        // A browser asks every time, so that a new gateway's SDK and page are
+        // never mixed with an old one's; the answer is a short 304.
+        (header::CACHE_CONTROL, "no-cache"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::REFERRER_POLICY, "no-referrer"),
+    ];
+    if is_known(headers, etag) {
+        return Ok((StatusCode::NOT_MODIFIED, common).into_response());
+    }
+    let kind = [(header::CONTENT_TYPE, content_type(page.path))];
+    Ok((common, kind, page.text).into_response())
+}
+
+/// RFC 9110 section 13.1.2.
+fn is_known(headers: &HeaderMap, etag: &str) -> bool {
+    headers
+        .get_all(header::IF_NONE_MATCH)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(|tag| tag.trim().trim_start_matches("W/"))
+        .any(|tag| tag == etag || tag == "*")
+}
+
+fn content_type(path: &str) -> &'static str {
+    match path.rsplit_once('.').map(|(_, extension)| extension) {
+        Some("js") => "text/javascript; charset=utf-8",
+        Some("css") => "text/css; charset=utf-8",
+        Some("html") => "text/html; charset=utf-8",
+        Some("svg") => "image/svg+xml",
+        Some("md") => "text/markdown; charset=utf-8",
+        _ => "text/plain; charset=utf-8",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path as FilePath;
+
+    use super::*;
+
+    #[test]
+    fn every_file_of_the_sdk_and_the_phone_is_served() {
+        let web = FilePath::new(env!("CARGO_MANIFEST_DIR")).join("web");
+        for directory in ["sdk", "phone"] {
+            for entry in fs::read_dir(web.join(directory)).unwrap() {
+                let name = entry.unwrap().file_name().into_string().unwrap();
+                if name.ends_with(".test.js") {
+                    continue;
+                }
+                let reply = page(directory, &name, &HeaderMap::new()).unwrap();
+                assert_eq!(reply.status(), StatusCode::OK, "{directory}/{name}");
+                assert_ne!(content_type(&name), "", "{directory}/{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_module_is_javascript_that_a_browser_does_not_guess_at() {
+        let reply = page("sdk", "ringwire.js", &HeaderMap::new()).unwrap();
+        let headers = reply.headers();
+        assert_eq!(
+            headers[header::CONTENT_TYPE],
+            "text/javascript; charset=utf-8"
+        );
+        assert_eq!(headers[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
+        assert_eq!(headers[header::CACHE_CONTROL], "no-cache");
+    }
+
+    #[test]
+    fn a_file_that_the_client_has_is_not_sent_again() {
+        let first = page("phone", "index.html", &HeaderMap::new()).unwrap();
+        let etag = first.headers()[header::ETAG].to_str().unwrap();
+        let mut headers = HeaderMap::new();
+        let tags = format!("\"other\", W/{etag}");
+        headers.insert(header::IF_NONE_MATCH, tags.parse().unwrap());
+        let again = page("phone", "index.html", &headers).unwrap();
+        assert_eq!(again.status(), StatusCode::NOT_MODIFIED);
+        headers.insert(header::IF_NONE_MATCH, "\"other\"".parse().unwrap());
+        let changed = page("phone", "index.html", &headers).unwrap();
+        assert_eq!(changed.status(), StatusCode::OK);
+    }
+
+    #[test]
+    fn nothing_else_is_served() {
+        for (directory, file) in [
+            ("sdk", "../phone/main.js"),
+            ("sdk", "main.js"),
+            ("phone", ""),
+        ] {
+            assert!(page(directory, file, &HeaderMap::new()).is_err());
+        }
+    }
+}

@@ -1,0 +1,112 @@
+// Drives one Chromium for a Rust test: one JSON command a line on stdin, one
+// JSON answer a line on stdout. Ends with stdin, and takes the browser along.
+//
+//   {"id":1,"do":"launch","wav":"tone.wav","mdns":true}
+//   {"id":2,"do":"open","url":"http://127.0.0.1:8008/phone/"}
+//   → {"id":2,"ok":null}  or  {"id":2,"error":"…"}
+
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { chromium } from 'playwright-core';
+
+const COMMAND_TIMEOUT_MS = 30_000;
+
+let context = null;
+let page = null;
+let profile = null;
+/** What the page logged, and requests that failed: told when a test fails. */
+const said = [];
+
+const commands = {
+  async launch({ wav, mdns = false, microphone = true, dark = false, width = 1000, height = 760 }) {
+    profile = mkdtempSync(join(tmpdir(), 'ringwire-chromium-'));
+    const args = [
+      '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+      '--disable-component-update', '--disable-sync', '--disable-default-apps', '--disable-dev-shm-usage',
+      '--autoplay-policy=no-user-gesture-required', '--use-fake-device-for-media-stream',
+    ];
+    if (microphone) args.push('--use-fake-ui-for-media-stream');
+    if (wav) args.push(`--use-file-for-fake-audio-capture=${wav}`);
+    if (!mdns) args.push('--disable-features=WebRtcHideLocalIpsWithMdns');
+    context = await chromium.launchPersistentContext(profile, {
+      executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+      headless: true,
+      args,
+      ignoreDefaultArgs: ['--mute-audio'],
+      permissions: microphone && !mdns ? ['microphone'] : [],
+      viewport: { width, height },
+      deviceScaleFactor: 2,
+      colorScheme: dark ? 'dark' : 'light',
+      timeout: COMMAND_TIMEOUT_MS,
+    });
+    context.setDefaultTimeout(COMMAND_TIMEOUT_MS);
+    page = context.pages()[0] ?? await context.newPage();
+    page.on('console', (message) => note(message.text()));
+    page.on('pageerror', (error) => note(`uncaught: ${error.stack ?? error}`));
+    page.on('response', (response) => {
+      if (response.status() >= 400) note(`${response.status()} ${response.request().method()} ${response.url()}`);
+    });
+  },
+  async open({ url }) {
+    await page.goto(url, { waitUntil: 'load' });
+  },
+  async reload() {
+    await page.reload({ waitUntil: 'load' });
+  },
+  async evaluate({ code }) {
+    return page.evaluate(code);
+  },
+  /** Polls until the expression is true, and answers its value. */
+  async until({ code, ms = COMMAND_TIMEOUT_MS }) {
+    const handle = await page.waitForFunction(code, null, { timeout: ms, polling: 100 });
+    return handle.jsonValue();
+  },
+  async click({ selector }) {
+    await page.click(selector);
+  },
+  async fill({ selector, text }) {
+    await page.fill(selector, text);
+  },
+  async press({ key }) {
+    await page.keyboard.press(key);
+  },
+  async text({ selector }) {
+    return page.textContent(selector);
+  },
+  async screenshot({ path }) {
+    await page.screenshot({ path, animations: 'disabled' });
+  },
+  async said() {
+    return said;
+  },
+};
+
+function note(line) {
+  said.push(line);
+  if (said.length > 200) said.shift();
+}
+
+async function end() {
+  await context?.close().catch(() => {});
+  if (profile) rmSync(profile, { recursive: true, force: true, maxRetries: 5 });
+  process.exit(0);
+}
+
+const lines = createInterface({ input: process.stdin });
+let turn = Promise.resolve();
+lines.on('line', (line) => {
+  turn = turn.then(async () => {
+    const { id, do: name, ...parameters } = JSON.parse(line);
+    let answer;
+    try {
+      answer = { id, ok: (await commands[name](parameters)) ?? null };
+    } catch (error) {
+      answer = { id, error: String(error.message ?? error) };
+    }
+    process.stdout.write(`${JSON.stringify(answer)}\n`);
+  });
+});
+lines.on('close', () => turn.finally(end));
+process.on('SIGTERM', end);

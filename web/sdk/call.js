@@ -1,0 +1,128 @@
+// What outgoing and incoming calls share: the WebSocket, requests, the end.
+
+import { Emitter } from './emitter.js';
+import { ConnectionError, GatewayError, StateError } from './errors.js';
+import { below, gatewayUrl } from './http.js';
+import { LiveSocket } from './socket.js';
+
+/** The gateway ends a call whose last WebSocket stays away for this long. */
+const GRACE_MS = 10_000;
+
+export class Call extends Emitter {
+  #socket;
+  #waiting = new Map();
+  #unsent = [];
+  #nextId = 1;
+  #state = 'connecting';
+  #reason = null;
+  #ended;
+  #resolveEnded;
+
+  constructor(callWs, { gateway } = {}) {
+    super();
+    this.#ended = new Promise((resolve) => (this.#resolveEnded = resolve));
+    this.#socket = new LiveSocket(
+      below(gatewayUrl(gateway), callWs),
+      {
+        up: () => this.#flush(),
+        down: () => this.#offline(),
+        message: (data) => this.#message(data),
+        ended: (error) => this.#closed(error),
+      },
+      GRACE_MS,
+    );
+  }
+
+  /** Where the call is. */
+  get state() {
+    return this.#state;
+  }
+
+  /** Why it ended: an object with `kind`, and `code` for a SIP failure; null before. */
+  get reason() {
+    return this.#reason;
+  }
+
+  /** Resolves with the reason when the call is over. Never rejects. */
+  get ended() {
+    return this.#ended;
+  }
+
+  /** Hangs up, cancels or refuses, whichever fits. Resolves when it is on its way. */
+  async end() {
+    if (this.#state === 'ended') return;
+    this.because({ kind: 'hangup' });
+    await this.ask({ end: {} });
+  }
+
+  /** No more events and no more connection; the call itself goes on for a while. */
+  detach() {
+    this.#socket.close();
+    this.#refuseAll(new StateError('CLOSED', 'detached from the call'));
+  }
+
+  // For the two kinds of call.
+
+  enter(state) {
+    if (this.#state === state || this.#state === 'ended') return;
+    this.#state = state;
+    this.emit('state', state);
+  }
+
+  /** The first reason counts; what follows is only its consequence. */
+  because(reason) {
+    this.#reason ??= reason;
+  }
+
+  finish() {
+    if (this.#state === 'ended') return;
+    this.because({ kind: 'ended' });
+    this.#socket.close();
+    this.enter('ended');
+    this.emit('ended', this.#reason);
+    this.#resolveEnded(this.#reason);
+    this.#refuseAll(new StateError('CLOSED', 'the call is over'));
+  }
+
+  ask(action) {
+    if (this.#state === 'ended') return Promise.reject(new StateError('CLOSED', 'the call is over'));
+    const req_id = this.#nextId++;
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(req_id, { resolve, reject });
+      this.#unsent.push({ request: { req_id, ...action } });
+      this.#flush();
+    });
+  }
+
+  #flush() {
+    while (this.#unsent.length > 0 && this.#socket?.send(this.#unsent[0])) this.#unsent.shift();
+    if (this.#state === 'connecting' && this.#socket) this.opened();
+  }
+
+  /** Answers to what was asked may be lost: whoever asked decides anew. */
+  #offline() {
+    this.#unsent.length = 0;
+    this.#refuseAll(new ConnectionError('CONNECTION_LOST', 'the gateway cannot be reached just now'));
+    this.emit('offline');
+  }
+
+  #message({ event, response }) {
+    if (event) return this.handle(event);
+    const waiting = this.#waiting.get(response?.req_id);
+    if (!waiting) return;
+    this.#waiting.delete(response.req_id);
+    if (response.error) waiting.reject(new GatewayError('WRONG_STATE', response.error.message ?? '', 409));
+    else waiting.resolve();
+  }
+
+  #closed(error) {
+    if (error instanceof ConnectionError) this.because({ kind: 'lost', error });
+    else if (error) this.because({ kind: error.status === 404 ? 'gone' : 'error', error });
+    this.finish();
+  }
+
+  #refuseAll(error) {
+    for (const { reject } of this.#waiting.values()) reject(error);
+    this.#waiting.clear();
+  }
+}
