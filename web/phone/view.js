@@ -83,7 +83,7 @@ export function showSession(session) {
   $('phase').textContent = text;
   $('phase').classList.toggle('live', session.phase === 'answered' && !reconnecting);
   $('who').textContent = session.who;
-  $('initial').textContent = initial(session.who);
+  showInitial($('initial'), session.who);
   const avatar = $('avatar').classList;
   avatar.toggle('ringing', ['preparing', 'calling', 'ringing'].includes(session.phase));
   avatar.toggle('ended', ended && !session.failed);
@@ -108,7 +108,7 @@ export function showSession(session) {
 function showIncoming(session) {
   const first = show('incoming');
   $('incoming-who').textContent = session.who;
-  $('incoming-initial').textContent = initial(session.who);
+  showInitial($('incoming-initial'), session.who);
   $('incoming-to').textContent = session.to ? `for ${session.to}` : '';
   document.title = `Incoming call: ${session.who}`;
   if (first) $('accept').focus();
@@ -216,8 +216,13 @@ export function announce(text) {
   $('announce').textContent = text;
 }
 
-function initial(who) {
-  return /[\p{L}]/u.exec(who)?.[0].toUpperCase() ?? '#';
+/** The first letter of a name; a silhouette for a number. */
+function showInitial(element, who) {
+  const letter = /^\p{L}/u.exec(who)?.[0].toUpperCase() ?? '';
+  if (element.textContent === letter && element.childNodes.length > 0) return;
+  element.parentElement.classList.toggle('nameless', letter === '');
+  if (letter) element.textContent = letter;
+  else element.innerHTML = '<svg aria-hidden="true"><use href="#i-person"/></svg>';
 }
 
 function clock(ms) {
