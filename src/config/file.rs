@@ -22,6 +22,7 @@ pub struct File {
     pub http: Http,
     pub sip: Sip,
     pub rtp: Rtp,
+    pub webrtc: WebRtc,
     pub calls: Calls,
     pub hooks: Hooks,
     pub app: Vec<Spanned<App>>,
@@ -52,6 +53,17 @@ pub struct Rtp {
     pub backend: Setting<String>,
     pub inactivity_timeout_s: Setting<Whole>,
     pub port_reuse_delay_s: Setting<Whole>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WebRtc {
+    pub enabled: Setting<bool>,
+    pub port: Setting<Whole>,
+    pub advertise: Setting<Strings>,
+    pub consent_timeout_s: Setting<Whole>,
+    pub handshakes_per_second: Setting<Whole>,
+    pub handshakes_per_second_per_address: Setting<Whole>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -17,6 +17,7 @@ mod numbers;
 mod resolve;
 mod root_secret;
 mod values;
+mod webrtc;
 
 pub use error::{ConfigError, Place};
 pub use machine::Machine;
@@ -42,6 +43,8 @@ pub struct Config {
     pub sip: Sip,
     /// Media ports and rules.
     pub rtp: Rtp,
+    /// The ports that browsers share, and their limits.
+    pub webrtc: WebRtc,
     /// Limits and patience of calls.
     pub calls: Calls,
     /// How hooks are posted.
@@ -154,6 +157,24 @@ pub struct Rtp {
     pub inactivity_timeout: Duration,
     /// A closed port rests for this long before it is used again.
     pub port_reuse_delay: Duration,
+}
+
+/// The ports that browsers share, and their limits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebRtc {
+    /// Whether shards open their shared ports at all.
+    pub enabled: bool,
+    /// UDP port of shard 0; shard n has the n-th after it. 0: free ones.
+    pub port: u16,
+    /// Addresses in ICE candidates; empty: as media sockets are advertised.
+    pub advertise: Vec<IpAddr>,
+    /// A peer that sends no authenticated check for this long is gone
+    /// (RFC 7675 section 5.1).
+    pub consent_timeout: Duration,
+    /// DTLS handshakes that peers may open per second and shard.
+    pub handshakes_per_second: u32,
+    /// The same per host.
+    pub handshakes_per_second_per_address: u32,
 }
 
 /// Which relay moves the media.

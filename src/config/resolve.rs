@@ -12,7 +12,7 @@ use super::file::{self, File, Setting, Whole};
 use super::values::{self, Problem};
 use super::{
     Calls, Config, ConfigError, Hooks, Http, Log, LogFormat, MAX_SHARDS, Machine, MediaBackend,
-    Place, PublicAddresses, Rtp, Secret, Sip, numbers,
+    Place, PublicAddresses, Rtp, Secret, Sip, numbers, webrtc,
 };
 
 const DATA_DIR: &str = "./data";
@@ -27,13 +27,13 @@ const DAY_S: u64 = 86_400;
 
 /// Where a value stands.
 #[derive(Clone)]
-enum Origin {
+pub(super) enum Origin {
     File(Range<usize>),
     Environment(&'static str),
     Default(&'static str),
 }
 
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     source: Source<'a>,
     env: &'a dyn Fn(&str) -> Option<String>,
 }
@@ -59,6 +59,7 @@ pub(super) fn resolve(
         log: reader.log(&file)?,
         http: reader.http(&file)?,
         rtp: reader.rtp(&file, cores.len(), &sip)?,
+        webrtc: webrtc::webrtc(&reader, &file, cores.len(), &sip)?,
         calls: reader.calls(&file)?,
         hooks: reader.hooks(&file)?,
         secret: reader.secret(&file)?,
@@ -69,7 +70,7 @@ pub(super) fn resolve(
 }
 
 impl Reader<'_> {
-    fn fail(&self, origin: &Origin, problem: impl Into<String>) -> ConfigError {
+    pub(super) fn fail(&self, origin: &Origin, problem: impl Into<String>) -> ConfigError {
         match origin {
             Origin::File(span) => self.source.error(span.clone(), problem),
             Origin::Environment(name) => ConfigError {
@@ -117,7 +118,7 @@ impl Reader<'_> {
         read(&text).map_err(|problem| self.fail(&origin, problem))
     }
 
-    fn whole(
+    pub(super) fn whole(
         &self,
         setting: &Setting<Whole>,
         default: u64,
@@ -136,7 +137,7 @@ impl Reader<'_> {
         Err(self.fail(&written(setting), problem))
     }
 
-    fn seconds(
+    pub(super) fn seconds(
         &self,
         setting: &Setting<Whole>,
         default: u64,
@@ -431,6 +432,6 @@ impl Reader<'_> {
     }
 }
 
-fn written<T>(setting: &Spanned<T>) -> Origin {
+pub(super) fn written<T>(setting: &Spanned<T>) -> Origin {
     Origin::File(setting.span())
 }

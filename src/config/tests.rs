@@ -381,6 +381,7 @@ fn the_defaults_that_the_example_states_are_the_defaults() {
     stated.public.v4_is_set = false;
     stated.public.v6_is_set = false;
     stated.file = None;
+    stated.webrtc.advertise.clear();
     let defaults = Config::load_on(&machine(), None, |_| None).unwrap();
     assert_eq!(format!("{stated:?}"), format!("{defaults:?}"));
 }
@@ -402,11 +403,11 @@ fn the_example_mentions_every_field() {
     let tables = fields("").into_iter().filter(|name| {
         matches!(
             name.as_str(),
-            "http" | "sip" | "rtp" | "calls" | "hooks" | "app" | "number"
+            "http" | "sip" | "rtp" | "webrtc" | "calls" | "hooks" | "app" | "number"
         )
     });
     let tables: Vec<String> = tables.collect();
-    assert_eq!(tables.len(), 7);
+    assert_eq!(tables.len(), 8);
     for name in fields("") {
         let mentioned = match tables.contains(&name) {
             true => {

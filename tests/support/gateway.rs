@@ -159,6 +159,7 @@ impl Gateway {
              [http]\nlisten = \"{http}\"\n\n\
              [sip]\nlisten = [\"{sip}\"]\n\n\
              [rtp]\nports = \"{}-{}\"\nbackend = \"{backend}\"\n{rtp_lines}\n\n\
+             [webrtc]\nport = 0\n\n\
              [calls]\n{calls}\n\n\
              [hooks]\n{hooks}\n\n\
              {tables}",
