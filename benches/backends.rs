@@ -356,7 +356,7 @@ fn gateway(
             match notice {
                 Notice::Locked { port, address } => backend.connect_media(port, address),
                 Notice::Unlocked { port } => backend.disconnect_media(port),
-                Notice::Started { .. } => {}
+                _ => {}
             }
         }
     }

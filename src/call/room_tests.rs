@@ -41,6 +41,7 @@ impl House {
         let now = Instant::now();
         let settings = TableSettings {
             inactivity: Duration::from_secs(30),
+            ..TableSettings::default()
         };
         House {
             now,

@@ -98,6 +98,8 @@ pub struct IoCounters {
     /// Media sockets that the kernel refused to connect; they are sent to by
     /// address.
     pub connect_failures: u64,
+    /// Media datagrams of the gateway's own that were sent.
+    pub media_generated: u64,
     /// SIP datagrams received.
     pub signalling_received: u64,
     /// SIP datagrams sent.
@@ -198,6 +200,13 @@ impl Backend {
     /// Undoes [`connect_media`](Self::connect_media).
     pub fn disconnect_media(&mut self, port: MediaPort) {
         either!(self, backend => backend.disconnect_media(port));
+    }
+
+    /// Sends one datagram of the gateway's own out of a media socket, at once;
+    /// `to: None` means the connected peer. What the kernel does not take is
+    /// dropped and counted: whoever made it repeats it.
+    pub fn send_media(&mut self, port: MediaPort, to: Option<SocketAddr>, payload: &Bytes) {
+        either!(self, backend => backend.send_media(port, to, payload));
     }
 
     /// Closes a media socket. What is still under way for it reaches nobody,

@@ -12,12 +12,14 @@
 //! | [`uring`], [`poll`] | the two |
 //! | [`sockets`] | binding, connecting, addresses as the kernel has them |
 //! | [`ports`] | the shard's slice of the RTP port range |
+//! | [`dtls`] | DTLS handshakes over buffers, with OpenSSL |
 //! | [`waker`] | waking a backend from another thread |
 //! | [`affinity`] | pinning a thread to a core |
 
 pub mod affinity;
 pub mod backend;
 mod batch;
+pub mod dtls;
 mod lanes;
 pub mod poll;
 pub mod ports;

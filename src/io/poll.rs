@@ -13,7 +13,7 @@ use super::signalling::{Listeners, MAX_SIGNALLING, SendResult};
 use super::sockets::{self, checked};
 use super::waker::Waker;
 use crate::ids::{ListenerId, MediaPort};
-use crate::media::packet::BATCH;
+use crate::media::packet::{BATCH, DropReason};
 
 /// Events taken from one epoll_wait.
 const EVENTS: usize = 256;
@@ -159,6 +159,18 @@ impl PollBackend {
             media.connected = false;
             // Fails on a socket that is not connected: nothing to undo then.
             let _ = sockets::disconnect(media.socket.as_raw_fd());
+        }
+    }
+
+    pub(super) fn send_media(&mut self, port: MediaPort, to: Option<SocketAddr>, payload: &[u8]) {
+        let Some(known) = socket_of(&mut self.media, port) else {
+            self.counters.drops.add(DropReason::StalePort);
+            return;
+        };
+        let to = to.or(known.peer.filter(|_| !known.connected));
+        match sockets::send_now(&known.socket, to, payload) {
+            Ok(()) => self.counters.media_generated += 1,
+            Err(reason) => self.counters.drops.add(reason),
         }
     }
 

@@ -7,6 +7,8 @@ use std::os::fd::{AsRawFd, RawFd};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::media::packet::DropReason;
+
 /// Kernel buffers of a SIP socket, in bytes: a second of a busy shard's SIP.
 const SIGNALLING_BUFFER: usize = 4 << 20;
 
@@ -156,6 +158,26 @@ pub(super) fn file_limit() -> io::Result<u64> {
     // SAFETY: `limit` is a live rlimit for the kernel to fill.
     checked(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) })?;
     Ok(limit.rlim_cur)
+}
+
+/// Sends one datagram without waiting, to the connected peer where no address
+/// is given.
+pub(super) fn send_now(
+    socket: &UdpSocket,
+    to: Option<SocketAddr>,
+    payload: &[u8],
+) -> Result<(), DropReason> {
+    let socket = socket2::SockRef::from(socket);
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    let sent = match to {
+        Some(to) => socket.send_to_with_flags(payload, &to.into(), flags),
+        None => socket.send_with_flags(payload, flags),
+    };
+    match sent {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(DropReason::SendBufferFull),
+        Err(_) => Err(DropReason::SendFailed),
+    }
 }
 
 /// The error of a system call that answered -1.

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::drop_reason::DropReason;
 use super::latch::{Decision, Latch};
-use super::leg::{NOBODY, Send, receive_state, send_state};
+use super::leg::{NOBODY, SHARED, Send, receive_state, send_state};
 use super::packet::{Packet, Verdict};
 use super::payload::Mapped;
 use super::rtcp;
@@ -27,7 +27,7 @@ impl Table {
     pub fn process_batch(&mut self, now: Instant, batch: &mut [Packet<'_>]) {
         let tick = self.tick(now);
         for packet in batch {
-            let verdict = match self.judge(tick, packet) {
+            let verdict = match self.judge(now, tick, packet) {
                 Ok(verdict) => verdict,
                 Err(reason) => Verdict::Drop(reason),
             };
@@ -44,16 +44,28 @@ impl Table {
     }
 
     #[inline]
-    fn judge(&mut self, tick: Tick, packet: &mut Packet<'_>) -> Result<Verdict, DropReason> {
-        let route = match self.ports.get(packet.port.0 as usize) {
+    fn judge(
+        &mut self,
+        now: Instant,
+        tick: Tick,
+        packet: &mut Packet<'_>,
+    ) -> Result<Verdict, DropReason> {
+        let mut route = match self.ports.get(packet.port.0 as usize) {
             Some(route) if route.leg != NOBODY => *route,
             Some(_) | None => return Err(DropReason::UnknownPort),
         };
+        if route.leg == SHARED {
+            if let Some(0..=3) = packet.bytes().first() {
+                return self.judge_stun(now, tick, packet);
+            }
+            route = self.shared_route(packet)?;
+        }
         // RFC 7983 section 7.
         match packet.bytes().first() {
             Some(128..=191) => {}
             Some(0..=3) => return Err(DropReason::Stun),
-            Some(20..=63) => return Err(DropReason::Dtls),
+            Some(20..=63) if route.rtcp => return Err(DropReason::Dtls),
+            Some(20..=63) => return self.judge_dtls(now, route.leg as usize, packet),
             Some(_) | None => return Err(DropReason::UnknownProtocol),
         }
         if route.rtcp || rtcp::looks_like_rtcp(packet.bytes()) {
@@ -304,7 +316,7 @@ impl Table {
             None if receive.is(receive_state::LOCKED) => {}
             None => return Err(DropReason::WrongSource),
             // RTCP has its own port, so the host alone must be the same.
-            Some(from) if from.ip() != described.source.destination().ip() => {
+            Some(from) if !described.source.is_host(from) => {
                 return Err(DropReason::WrongSource);
             }
             Some(from) => {

@@ -34,6 +34,20 @@ drop_reasons! {
     Stun = "stun",
     /// A DTLS record; this leg has no DTLS association.
     Dtls = "dtls",
+    /// Not a STUN request for an ICE agent, or its FINGERPRINT is wrong.
+    StunInvalid = "stun_invalid",
+    /// A connectivity check for a user name that nobody here has.
+    StunUnknownUser = "stun_unknown_user",
+    /// A connectivity check that was not made with our password.
+    StunUnauthenticated = "stun_unauthenticated",
+    /// One handshake more than may be started per second.
+    DtlsRateLimited = "dtls_rate_limited",
+    /// A handshake gave a certificate that the SDP did not announce.
+    DtlsWrongFingerprint = "dtls_wrong_fingerprint",
+    /// DTLS of a peer whose handshake has failed.
+    DtlsRefused = "dtls_refused",
+    /// A datagram of our own found the queue full.
+    TransmitQueueFull = "transmit_queue_full",
     /// An RTP header that is not valid (RFC 3550 A.1).
     RtpInvalid = "rtp_invalid",
     /// An RTCP compound that is not valid (RFC 3550 A.2, RFC 5506).

@@ -33,6 +33,8 @@ pub(super) enum Source {
         address: SocketAddr,
         described: SocketAddr,
     },
+    /// ICE has said whose packets count before they come here.
+    Ice { selected: SocketAddr },
 }
 
 /// A source that may be the peer.
@@ -89,6 +91,7 @@ impl Source {
                 Decision::Lock
             }
             Source::Expected { .. } => Decision::Refuse,
+            Source::Ice { .. } => Decision::Accept,
             Source::Learning { sdp, candidate } => {
                 let in_a_row = match candidate {
                     Some(known) if known.address == from => known.in_a_row + 1,
@@ -119,6 +122,17 @@ impl Source {
         match self {
             Source::Expected { address } | Source::Locked { address, .. } => *address,
             Source::Learning { sdp, candidate } => candidate.map_or(*sdp, |c| c.address),
+            Source::Ice { selected } => *selected,
+        }
+    }
+
+    /// Whether RTCP, which may have a port of its own, is the peer's.
+    pub(super) fn is_host(&self, from: SocketAddr) -> bool {
+        match self {
+            Source::Ice { .. } => true,
+            Source::Expected { .. } | Source::Locked { .. } | Source::Learning { .. } => {
+                self.destination().ip() == from.ip()
+            }
         }
     }
 
@@ -130,7 +144,7 @@ impl Source {
             Source::Learning { candidate, .. } => candidate.map(|c| c.address),
             Source::Locked { described, .. } if *described != sdp => return None,
             Source::Locked { address, .. } => Some(*address),
-            Source::Expected { .. } => None,
+            Source::Expected { .. } | Source::Ice { .. } => None,
         };
         Some(Source::Learning {
             sdp,
@@ -144,14 +158,14 @@ impl Source {
     pub(super) fn is_locked_to(&self, address: SocketAddr) -> bool {
         match self {
             Source::Locked { address: known, .. } => *known == address,
-            Source::Expected { .. } | Source::Learning { .. } => false,
+            Source::Expected { .. } | Source::Learning { .. } | Source::Ice { .. } => false,
         }
     }
 
     pub(super) fn is_locked(&self) -> bool {
         match self {
             Source::Locked { .. } => true,
-            Source::Expected { .. } | Source::Learning { .. } => false,
+            Source::Expected { .. } | Source::Learning { .. } | Source::Ice { .. } => false,
         }
     }
 }

@@ -50,6 +50,9 @@ const CACHE_LINE: usize = 64;
 /// No leg.
 pub(super) const NOBODY: u32 = u32::MAX;
 
+/// Whichever leg the source address or the ICE user name says.
+pub(super) const SHARED: u32 = u32::MAX - 1;
+
 /// Bits of [`Receive::state`].
 pub(super) mod receive_state {
     /// The peer has been described.

@@ -17,22 +17,35 @@
 //! | [`latch`] | whose packets count: the source rules |
 //! | [`table`] | open, link, close: everything that is not per packet |
 //! | [`batch`] | everything that is per packet |
+//! | [`stun`], [`ice`] | connectivity checks, and the lite agent that answers them |
+//! | [`shared`] | legs that share one port, found by user name and address |
+//! | [`dtls`] | keys by handshake, over an engine that is handed in |
+//! | [`security`] | a leg's keys in use |
+//! | [`generated`] | datagrams and deadlines of the table's own |
 //! | [`stats`] | RFC 3550 A.3 and A.8 |
 
 pub mod batch;
 pub mod drop_reason;
+pub mod dtls;
+pub mod generated;
+mod ice;
 pub mod latch;
 pub mod leg;
 pub mod packet;
 pub mod payload;
 pub mod rtcp;
 pub mod rtp;
+mod security;
+mod shared;
 pub mod stats;
+pub mod stun;
 pub mod table;
 #[cfg(test)]
 mod table_tests;
 
 pub use drop_reason::{DropCounters, DropReason};
+pub use dtls::{DtlsEngine, DtlsKeys, DtlsSession, DtlsState};
+pub use generated::Transmit;
 pub use latch::Latch;
 pub use leg::{LegOptions, Remote};
 pub use packet::{Packet, Verdict};

@@ -10,9 +10,10 @@ use rand::{Rng, SeedableRng};
 use super::drop_reason::DropCounters;
 use super::latch::{Latch, Source};
 use super::leg::{
-    Cold, Described, LegOptions, NOBODY, Receive, Remote, Send, receive_state, send_state,
+    Cold, Described, LegOptions, NOBODY, Receive, Remote, SHARED, Send, receive_state, send_state,
 };
 use super::payload::{MAX_PAYLOADS, PayloadMap};
+use super::shared::Transport;
 use super::stats::{LegStats, ReceivedStats, SentStats};
 use crate::ids::{LegId, MediaPort};
 
@@ -27,12 +28,22 @@ pub struct TableSettings {
     /// Silence from a peer that should be sending, after which
     /// [`Table::inactive`] names its leg.
     pub inactivity: Duration,
+    /// Time without an authenticated ICE check after which
+    /// [`Notice::ConsentLost`] names a leg (RFC 7675 section 5.1).
+    pub consent: Duration,
+    /// DTLS handshakes that peers may open per second, all together.
+    pub handshakes_per_second: u32,
+    /// The same per host.
+    pub handshakes_per_second_per_address: u32,
 }
 
 impl Default for TableSettings {
     fn default() -> Self {
         TableSettings {
             inactivity: Duration::from_secs(30),
+            consent: Duration::from_secs(30),
+            handshakes_per_second: 200,
+            handshakes_per_second_per_address: 20,
         }
     }
 }
@@ -58,6 +69,32 @@ pub enum Notice {
     Started {
         /// The leg.
         leg: LegId,
+    },
+    /// ICE has found where the leg's media goes to, or it goes elsewhere now.
+    Nominated {
+        /// The leg.
+        leg: LegId,
+        /// Its peer.
+        address: std::net::SocketAddr,
+    },
+    /// No authenticated check came for too long: nothing is sent any more.
+    /// Told once; a later check sets the leg going again.
+    ConsentLost {
+        /// The leg.
+        leg: LegId,
+    },
+    /// The handshake is done, and its certificate was the one described.
+    Secured {
+        /// The leg.
+        leg: LegId,
+    },
+    /// The handshake has failed. Nothing passes until the peer is described
+    /// anew.
+    SecurityFailed {
+        /// The leg.
+        leg: LegId,
+        /// Why, in words for a person.
+        reason: &'static str,
     },
 }
 
@@ -103,7 +140,7 @@ pub(super) struct Tick {
 /// The legs of one shard.
 #[derive(Debug)]
 pub struct Table {
-    settings: TableSettings,
+    pub(super) settings: TableSettings,
     random: StdRng,
     epoch: Option<Instant>,
     slots: Vec<Slot>,
@@ -115,6 +152,7 @@ pub struct Table {
     pub(super) ports: Vec<Route>,
     pub(super) notices: VecDeque<Notice>,
     pub(super) counters: Counters,
+    pub(super) transport: Transport,
 }
 
 impl Table {
@@ -133,12 +171,24 @@ impl Table {
             ports: Vec::new(),
             notices: VecDeque::with_capacity(MAX_NOTICES),
             counters: Counters::default(),
+            transport: Transport::default(),
         }
     }
 
     /// A new leg on these two sockets, its peer not described yet. A port that
     /// another leg still has changes hands.
     pub fn open(&mut self, now: Instant, options: LegOptions) -> LegId {
+        let leg = self.place(now, options);
+        if options.echo {
+            self.receive[leg.index as usize].sink = leg.index;
+        }
+        self.route(options.rtp, leg.index, false);
+        self.route(options.rtcp, leg.index, true);
+        leg
+    }
+
+    /// Finds a place for a leg.
+    pub(super) fn place(&mut self, now: Instant, options: LegOptions) -> LegId {
         self.epoch.get_or_insert(now);
         let receive = Receive::new();
         let send = self.fresh_send(options.rtp);
@@ -173,11 +223,6 @@ impl Table {
                 (self.slots.len() - 1) as u32
             }
         };
-        if options.echo {
-            self.receive[index as usize].sink = index;
-        }
-        self.route(options.rtp, index, false);
-        self.route(options.rtcp, index, true);
         LegId {
             index,
             generation: self.slots[index as usize].generation,
@@ -218,6 +263,8 @@ impl Table {
             held: remote.held,
             payloads,
         });
+        self.describe_shared(i);
+        self.describe_dtls(now, i, &remote.security);
         self.remap(i);
         let sink = self.receive[i].sink;
         if sink != NOBODY && sink as usize != i {
@@ -274,8 +321,13 @@ impl Table {
         }
         self.notices.retain(|notice| match notice {
             Notice::Locked { port, .. } | Notice::Unlocked { port } => *port != rtp,
-            Notice::Started { leg: started } => *started != leg,
+            Notice::Started { leg: told }
+            | Notice::Nominated { leg: told, .. }
+            | Notice::ConsentLost { leg: told }
+            | Notice::Secured { leg: told }
+            | Notice::SecurityFailed { leg: told, .. } => *told != leg,
         });
+        self.close_transport(i);
         self.receive[i] = Receive::new();
         self.cold[i].remote = None;
         self.slots[i].live = false;
@@ -301,7 +353,12 @@ impl Table {
                     send.set(send_state::CONNECTED, true);
                 }
             }
-            Notice::Unlocked { .. } | Notice::Started { .. } => {}
+            Notice::Unlocked { .. }
+            | Notice::Started { .. }
+            | Notice::Nominated { .. }
+            | Notice::ConsentLost { .. }
+            | Notice::Secured { .. }
+            | Notice::SecurityFailed { .. } => {}
         }
         Some(notice)
     }
@@ -373,7 +430,7 @@ impl Table {
         }
     }
 
-    fn live(&self, leg: LegId) -> Option<usize> {
+    pub(super) fn live(&self, leg: LegId) -> Option<usize> {
         let slot = self.slots.get(leg.index as usize)?;
         (slot.live && slot.generation == leg.generation).then_some(leg.index as usize)
     }
@@ -394,6 +451,11 @@ impl Table {
             self.ports.resize(at + 1, NO_ROUTE);
         }
         self.ports[at] = Route { leg, rtcp };
+    }
+
+    /// Packets of this port find their leg by other means.
+    pub(super) fn route_shared(&mut self, port: MediaPort) {
+        self.route(port, SHARED, false);
     }
 
     fn unlock(&mut self, i: usize) {

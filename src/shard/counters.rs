@@ -70,6 +70,7 @@ pub fn collect(
         }
     }
     count("media_received_total", "", "", io.media_received);
+    count("media_generated_total", "", "", io.media_generated);
     count("media_icmp_errors_total", "", "", io.media_icmp_errors);
     count("media_slots_exhausted_total", "", "", io.slots_exhausted);
     count("media_connect_failures_total", "", "", io.connect_failures);

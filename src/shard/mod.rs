@@ -9,6 +9,7 @@
 //! | `mailbox` | bounded ways in, and on which shard a room lives |
 //! | `outbox` | the way of events to the api |
 //! | `ports` | the rooms' sockets |
+//! | `web` | the ports that WebRTC peers share |
 //! | `counters` | what the metrics are made of |
 
 mod counters;
@@ -18,5 +19,6 @@ mod outbox;
 mod ports;
 mod start;
 mod turn;
+mod web;
 
 pub use start::{RunningShards, StartError, start};

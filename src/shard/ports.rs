@@ -29,7 +29,8 @@ pub struct PortIndexes {
 }
 
 impl PortIndexes {
-    fn take(&mut self) -> MediaPort {
+    /// An index that no socket has.
+    pub(super) fn take(&mut self) -> MediaPort {
         MediaPort(self.free.pop().unwrap_or_else(|| {
             self.next += 1;
             self.next - 1

@@ -14,15 +14,18 @@ use tokio::sync::mpsc;
 use crate::book::Book;
 use crate::call::event::CallEvent;
 use crate::call::room::Rooms;
+use crate::call::web_peer::WebSettings;
 use crate::call::{CallSettings, Calls, WallClock};
 use crate::config::{Config, MediaBackend};
 use crate::ids::{ListenerId, ShardId};
+use crate::io::dtls::OpenSslEngine;
 use crate::io::{Backend, BackendChoice, BackendSettings, PortPool, affinity, sockets};
-use crate::media::{Table, TableSettings};
+use crate::media::{DtlsEngine, Table, TableSettings};
 use crate::shard::mailbox::{Mailbox, Receiver, Shards, Wake, room_shard};
 use crate::shard::outbox::Outbox;
-use crate::shard::ports::PortSettings;
+use crate::shard::ports::{PortIndexes, PortSettings};
 use crate::shard::turn::{PeerMessage, Shard};
+use crate::shard::web::{self, SharedSockets};
 use crate::sip::agent::{Agent, AgentSettings, Listener};
 use crate::sip::transaction::TimerSettings;
 
@@ -44,6 +47,19 @@ pub enum StartError {
         /// What the system said.
         error: io::Error,
     },
+    /// A port that browsers share.
+    #[error(
+        "webrtc.port: cannot bind {address}: {error}; is another gateway running, or the address not this machine's?"
+    )]
+    Shared {
+        /// What was to be bound.
+        address: SocketAddr,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// DTLS.
+    #[error("webrtc: OpenSSL makes no certificate: {0}")]
+    Certificate(String),
     /// The relay.
     #[error(
         "rtp.backend: the media backend cannot start: {0}; \"auto\" falls back to poll where io_uring is refused"
@@ -119,6 +135,9 @@ pub fn start(
             .filter_map(|socket| socket.local_addr().ok())
             .collect()
     });
+    let port_settings = port_settings(config, &bound);
+    let mut shared = web::bind(config, &port_settings, &bound, count)?;
+    let dtls = OpenSslEngine::new().map_err(|error| StartError::Certificate(error.to_string()))?;
     let stop = Arc::new(AtomicBool::new(false));
     let clock = WallClock::new(Instant::now(), unix_ms());
     let mut threads = Vec::new();
@@ -135,6 +154,9 @@ pub fn start(
             core: *core,
             config: config.clone(),
             sockets: sockets.remove(0),
+            shared: shared.remove(0),
+            dtls: dtls.clone(),
+            port_settings,
             bound: bound.clone(),
             book: book.clone(),
             outbox: Outbox::new(events.clone()),
@@ -202,6 +224,9 @@ struct Plan {
     core: usize,
     config: Config,
     sockets: Vec<UdpSocket>,
+    shared: SharedSockets,
+    dtls: OpenSslEngine,
+    port_settings: PortSettings,
     bound: Vec<SocketAddr>,
     book: Arc<Book>,
     outbox: Outbox,
@@ -246,12 +271,16 @@ impl Plan {
         for (index, socket) in self.sockets.iter().enumerate() {
             backend.add_signalling(ListenerId(index as u8), socket.try_clone()?)?;
         }
+        let mut indexes = PortIndexes::default();
+        let mut rooms = self.rooms();
+        self.share_ports(&mut backend, &mut indexes, &mut rooms)?;
         let shard = Shard {
             id: self.id,
             pool: self.port_pool(),
-            port_settings: self.port_settings(),
+            indexes,
+            port_settings: self.port_settings,
             calls: self.calls(),
-            rooms: self.rooms(),
+            rooms,
             backend,
             requests: introduction.requests,
             messages: introduction.messages,
@@ -271,29 +300,36 @@ impl Plan {
         )
     }
 
-    /// Media sockets are bound to the address of a SIP listener of their
-    /// family where it is a single one, else to all.
-    fn port_settings(&self) -> PortSettings {
-        let listener = |ipv6: bool| {
-            self.bound
-                .iter()
-                .map(SocketAddr::ip)
-                .find(|ip| ip.is_ipv6() == ipv6)
-        };
-        let bind_v4 = listener(false).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-        let bind_v6 = listener(true).unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
-        let advertised = |ip| self.config.public.advertised(SocketAddr::new(ip, 0)).ip();
-        PortSettings {
-            bind_v4,
-            bind_v6,
-            advertised_v4: advertised(bind_v4),
-            advertised_v6: advertised(bind_v6),
+    /// Gives the rooms what they have for WebRTC peers.
+    fn share_ports(
+        &self,
+        backend: &mut Backend,
+        indexes: &mut PortIndexes,
+        rooms: &mut Rooms,
+    ) -> io::Result<()> {
+        rooms.table.set_dtls(Box::new(self.dtls.clone()));
+        for socket in &self.shared.sockets {
+            let ipv6 = socket.local_addr()?.is_ipv6();
+            let port = indexes.take();
+            backend.add_media(port, socket.try_clone()?)?;
+            rooms.table.share_port(port, ipv6);
         }
+        if !self.shared.candidates.is_empty() {
+            rooms.set_web(WebSettings {
+                candidates: self.shared.candidates.clone(),
+                fingerprint: self.dtls.fingerprint(),
+                seed: rand::random(),
+            });
+        }
+        Ok(())
     }
 
     fn rooms(&self) -> Rooms {
         let settings = TableSettings {
             inactivity: self.config.rtp.inactivity_timeout,
+            consent: self.config.webrtc.consent_timeout,
+            handshakes_per_second: self.config.webrtc.handshakes_per_second,
+            handshakes_per_second_per_address: self.config.webrtc.handshakes_per_second_per_address,
         };
         Rooms::new(Table::new(settings, rand::random()), self.clock)
     }
@@ -337,6 +373,26 @@ impl Plan {
             seed: rand::random(),
         });
         Calls::new(settings, agent, self.book.clone())
+    }
+}
+
+/// Media sockets are bound to the address of a SIP listener of their family
+/// where it is a single one, else to all.
+fn port_settings(config: &Config, bound: &[SocketAddr]) -> PortSettings {
+    let listener = |ipv6: bool| {
+        bound
+            .iter()
+            .map(SocketAddr::ip)
+            .find(|ip| ip.is_ipv6() == ipv6)
+    };
+    let bind_v4 = listener(false).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    let bind_v6 = listener(true).unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
+    let advertised = |ip| config.public.advertised(SocketAddr::new(ip, 0)).ip();
+    PortSettings {
+        bind_v4,
+        bind_v6,
+        advertised_v4: advertised(bind_v4),
+        advertised_v6: advertised(bind_v6),
     }
 }
 

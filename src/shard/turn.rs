@@ -61,6 +61,8 @@ pub struct Shard {
     pub backend: Backend,
     /// Its slice of the RTP port range.
     pub pool: PortPool,
+    /// Indexes of its media sockets; the shared ports have theirs already.
+    pub indexes: PortIndexes,
     /// Addresses of its media sockets.
     pub port_settings: PortSettings,
     /// Calls, with the SIP user agent.
@@ -99,7 +101,7 @@ impl Shard {
         let mut turn = Turn {
             backend: self.backend,
             pool: self.pool,
-            indexes: PortIndexes::default(),
+            indexes: self.indexes,
             port_settings: self.port_settings,
             requests: self.requests,
             messages: self.messages,
@@ -148,6 +150,10 @@ impl Turn {
         if self.inside.calls.next_timeout().is_some_and(|at| at <= now) {
             self.inside.calls.handle_timeout(now);
         }
+        let media = &mut self.inside.rooms.table;
+        if media.next_timeout().is_some_and(|at| at <= now) {
+            media.handle_timeout(now);
+        }
         if now >= self.next_sweep {
             self.inside.rooms.sweep(now);
             self.next_sweep = now + SWEEP_INTERVAL;
@@ -166,6 +172,9 @@ impl Turn {
         }
         let mut deadline = self.next_sweep;
         if let Some(at) = self.inside.calls.next_timeout() {
+            deadline = deadline.min(at);
+        }
+        if let Some(at) = self.inside.rooms.table.next_timeout() {
             deadline = deadline.min(at);
         }
         if self.outbox.is_waiting() || !self.inside.unposted.is_empty() {
@@ -266,6 +275,10 @@ impl Turn {
             }
         }
         self.follow_media_notices();
+        while let Some(transmit) = self.inside.rooms.table.poll_transmit() {
+            self.backend
+                .send_media(transmit.port, transmit.to, &transmit.payload);
+        }
         while let Some(transmit) = self.inside.calls.poll_transmit() {
             self.backend
                 .send_signalling(transmit.listener, transmit.destination, transmit.payload);
@@ -290,7 +303,11 @@ impl Turn {
             match notice {
                 Notice::Locked { port, address } => self.backend.connect_media(port, address),
                 Notice::Unlocked { port } => self.backend.disconnect_media(port),
-                Notice::Started { .. } => {}
+                Notice::Started { .. }
+                | Notice::Nominated { .. }
+                | Notice::ConsentLost { .. }
+                | Notice::Secured { .. }
+                | Notice::SecurityFailed { .. } => {}
             }
         }
     }

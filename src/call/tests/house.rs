@@ -101,6 +101,7 @@ impl House {
         let table = Table::new(
             TableSettings {
                 inactivity: Duration::from_secs(30),
+                ..TableSettings::default()
             },
             [3; 32],
         );

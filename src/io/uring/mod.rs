@@ -186,6 +186,18 @@ impl UringBackend {
         self.stop_receive(port);
     }
 
+    pub(super) fn send_media(&mut self, port: MediaPort, to: Option<SocketAddr>, payload: &[u8]) {
+        let Some(known) = port_of(&mut self.ports, port) else {
+            self.counters.drops.add(DropReason::StalePort);
+            return;
+        };
+        let to = to.or(known.peer.filter(|_| !known.connected));
+        match sockets::send_now(&known.socket, to, payload) {
+            Ok(()) => self.counters.media_generated += 1,
+            Err(reason) => self.counters.drops.add(reason),
+        }
+    }
+
     pub(super) fn remove_media(&mut self, port: MediaPort) {
         self.stop_receive(port);
         let place = self.ports.get_mut(port.0 as usize);
