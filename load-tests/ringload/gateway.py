@@ -33,6 +33,9 @@ backend = "{backend}"
 inactivity_timeout_s = 86400
 port_reuse_delay_s = 1
 
+[webrtc]
+port = 0
+
 [calls]
 max_calls = 1000000
 

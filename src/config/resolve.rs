@@ -86,7 +86,7 @@ impl Reader<'_> {
 
     /// A variable that is set to nothing counts as not set: that is how
     /// container files leave one out.
-    fn environment(&self, name: &'static str) -> Option<(String, Origin)> {
+    pub(super) fn environment(&self, name: &'static str) -> Option<(String, Origin)> {
         let value = (self.env)(name)?;
         let value = value.trim();
         (!value.is_empty()).then(|| (value.to_string(), Origin::Environment(name)))

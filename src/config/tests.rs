@@ -428,3 +428,18 @@ fn the_example_mentions_every_field() {
         }
     }
 }
+
+#[test]
+fn the_shared_port_is_read_from_file_and_environment_and_checked() {
+    assert_eq!(load("").webrtc.port, 7882);
+    assert_eq!(load("webrtc.port = 9000").webrtc.port, 9000);
+    let env = [("RINGWIRE_WEBRTC_PORT", "0")];
+    let config = load_with("webrtc.port = 9000", &env).unwrap();
+    assert_eq!(config.webrtc.port, 0);
+    let error = load_with("webrtc.port = 5060", &[])
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("webrtc.port: takes port 5060"), "{error}");
+    let env = [("RINGWIRE_WEBRTC_PORT", "many")];
+    assert!(load_with("", &env).is_err());
+}

@@ -17,11 +17,7 @@ pub(super) fn webrtc(
 ) -> Result<WebRtc, ConfigError> {
     let web = &file.webrtc;
     let enabled = web.enabled.as_ref().is_none_or(|on| *on.get_ref());
-    let port = reader.whole(&web.port, PORT, 0..=65_535, "(a UDP port; 0: a free one)")? as u16;
-    let origin = web
-        .port
-        .as_ref()
-        .map_or(Origin::Default("webrtc.port"), written);
+    let (port, origin) = port(reader, file)?;
     if enabled && port != 0 {
         let last = usize::from(port) + shards - 1;
         if last > usize::from(u16::MAX) {
@@ -62,4 +58,18 @@ pub(super) fn webrtc(
         handshakes_per_second: limit(&web.handshakes_per_second, 200)?,
         handshakes_per_second_per_address: limit(&web.handshakes_per_second_per_address, 20)?,
     })
+}
+
+fn port(reader: &Reader<'_>, file: &File) -> Result<(u16, Origin), ConfigError> {
+    if let Some((text, origin)) = reader.environment("RINGWIRE_WEBRTC_PORT") {
+        let problem = format!("{text:?} is no UDP port; write 0 to 65535 (0: a free one)");
+        let port = text.parse().map_err(|_| reader.fail(&origin, problem))?;
+        return Ok((port, origin));
+    }
+    let setting = &file.webrtc.port;
+    let port = reader.whole(setting, PORT, 0..=65_535, "(a UDP port; 0: a free one)")?;
+    let origin = setting
+        .as_ref()
+        .map_or(Origin::Default("webrtc.port"), written);
+    Ok((port as u16, origin))
 }

@@ -152,6 +152,7 @@ impl Bare {
                 "RINGWIRE_RTP_PORTS",
                 format!("{}-{}", rtp.start(), rtp.end()),
             )
+            .env("RINGWIRE_WEBRTC_PORT", "0")
             .env("RINGWIRE_DATA_DIR", directory.path().join("data"))
             .env("RINGWIRE_CORES", "0")
             .env_remove("RINGWIRE_SECRET")

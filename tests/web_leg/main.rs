@@ -1,6 +1,10 @@
 //! Legs on a shared port as a browser meets them: ICE with authenticated
 //! checks, then DTLS, packet in, packet out, without sockets.
 
+mod exercise;
+mod mutation;
+mod sip_leg;
+
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
