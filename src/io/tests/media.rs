@@ -19,7 +19,31 @@ on_both_backends!(
     a_deadline_ends_the_wait,
     a_port_beyond_the_limit_is_refused,
     removing_and_connecting_an_unknown_port_does_nothing,
+    a_datagram_of_our_own_goes_out_at_once_to_an_address_or_the_connected_peer,
 );
+
+fn a_datagram_of_our_own_goes_out_at_once_to_an_address_or_the_connected_peer(
+    choice: BackendChoice,
+) {
+    for bind in [V4, V6] {
+        let mut rig = Rig::new(choice);
+        let known = peer(bind);
+        let ours = rig.media(0, bind);
+        let hello = Bytes::from_static(b"hello");
+        let mut buffer = [0; 64];
+        let to = Some(address(&known));
+        rig.backend.send_media(MediaPort(0), to, &hello);
+        let heard = known.recv_from(&mut buffer).expect("received");
+        assert_eq!(heard, (5, ours));
+        rig.backend.connect_media(MediaPort(0), address(&known));
+        rig.backend.send_media(MediaPort(0), None, &hello);
+        assert_eq!(known.recv_from(&mut buffer).expect("received"), (5, ours));
+        rig.backend.send_media(MediaPort(7), to, &hello);
+        let counters = rig.backend.counters();
+        assert_eq!(counters.media_generated, 2);
+        assert_eq!(counters.drops.get(DropReason::StalePort), 1);
+    }
+}
 
 fn relays(choice: BackendChoice, bind: &str) {
     let mut rig = Rig::new(choice);
