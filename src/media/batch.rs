@@ -87,6 +87,7 @@ impl Table {
         if !receive.is(receive_state::DESCRIBED) {
             return Err(DropReason::NoRemote);
         }
+        self.admit(i)?;
         let mapped = receive.payloads.map(header.payload_type);
         if mapped == Mapped::Unknown {
             return Err(DropReason::UnknownPayload);
@@ -249,10 +250,12 @@ impl Table {
         let receive = self.receive.get(i).ok_or(DropReason::UnknownPort)?;
         let sink = receive.sink as usize;
         let clock_rate = receive.clock_rate;
+        let released = self.release(sink);
         let send = self.send.get_mut(sink).ok_or(DropReason::NotLinked)?;
         let refused = match mapped {
             _ if !send.is(send_state::READY) => Err(DropReason::SinkNotReady),
             _ if !send.is(send_state::OPEN) => Err(DropReason::Held),
+            _ if released.is_err() => Err(DropReason::NotYetSecured),
             Mapped::Unknown => Err(DropReason::UnknownPayload),
             Mapped::NotShared => Err(DropReason::CodecNotShared),
             Mapped::To(payload_type) => Ok(payload_type),
@@ -303,6 +306,7 @@ impl Table {
     #[cold]
     fn judge_rtcp(&mut self, route: Route, packet: &mut Packet<'_>) -> Result<Verdict, DropReason> {
         let i = route.leg as usize;
+        self.admit(i)?;
         let receive = self.receive.get(i).ok_or(DropReason::UnknownPort)?;
         let cold = self.cold.get_mut(i).ok_or(DropReason::UnknownPort)?;
         let described = cold.remote.as_mut().ok_or(DropReason::NoRemote)?;
@@ -352,6 +356,7 @@ impl Table {
                     highest: s.sequence.highest,
                 }),
         };
+        self.release(sink)?;
         let sink_muxed = self
             .receive
             .get(sink)

@@ -72,6 +72,8 @@ drop_reasons! {
     Held = "held",
     /// The receiver has not been described yet, or has no usable address.
     SinkNotReady = "sink_not_ready",
+    /// The leg is to be protected and cannot be yet: nothing passes in the clear.
+    NotYetSecured = "not_yet_secured",
     /// The datagram was longer than a slot holds.
     Truncated = "truncated",
     /// It arrived for a port that has since been given back.

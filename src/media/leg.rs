@@ -69,6 +69,8 @@ pub(super) mod receive_state {
     pub const MUX: u8 = 1 << 5;
     /// A `Locked` notice found no room and is still due.
     pub const LOCK_UNTOLD: u8 = 1 << 6;
+    /// Only protected packets are taken.
+    pub const SECURE: u8 = 1 << 7;
 }
 
 /// The hot line of packets that come from the peer.
@@ -105,6 +107,8 @@ pub(super) mod send_state {
     pub const HAS_SOURCE: u8 = 1 << 3;
     /// At least one packet was sent: the stream continues from the last.
     pub const STARTED: u8 = 1 << 4;
+    /// Only protected packets are sent.
+    pub const SECURE: u8 = 1 << 5;
 }
 
 /// The hot line of packets that go to the peer.

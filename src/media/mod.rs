@@ -20,7 +20,7 @@
 //! | [`stun`], [`ice`] | connectivity checks, and the lite agent that answers them |
 //! | [`shared`] | legs that share one port, found by user name and address |
 //! | [`dtls`] | keys by handshake, over an engine that is handed in |
-//! | [`security`] | a leg's keys in use |
+//! | `security` | which legs are protected, and their keys |
 //! | [`generated`] | datagrams and deadlines of the table's own |
 //! | [`stats`] | RFC 3550 A.3 and A.8 |
 

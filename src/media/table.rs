@@ -13,6 +13,7 @@ use super::leg::{
     Cold, Described, LegOptions, NOBODY, Receive, Remote, SHARED, Send, receive_state, send_state,
 };
 use super::payload::{MAX_PAYLOADS, PayloadMap};
+use super::security::LegSecurity;
 use super::shared::Transport;
 use super::stats::{LegStats, ReceivedStats, SentStats};
 use crate::ids::{LegId, MediaPort};
@@ -149,6 +150,8 @@ pub struct Table {
     pub(super) receive: Vec<Receive>,
     pub(super) send: Vec<Send>,
     pub(super) cold: Vec<Cold>,
+    /// Apart from the hot lines, with their index.
+    pub(super) security: Vec<LegSecurity>,
     pub(super) ports: Vec<Route>,
     pub(super) notices: VecDeque<Notice>,
     pub(super) counters: Counters,
@@ -168,6 +171,7 @@ impl Table {
             receive: Vec::new(),
             send: Vec::new(),
             cold: Vec::new(),
+            security: Vec::new(),
             ports: Vec::new(),
             notices: VecDeque::with_capacity(MAX_NOTICES),
             counters: Counters::default(),
@@ -223,6 +227,7 @@ impl Table {
                 (self.slots.len() - 1) as u32
             }
         };
+        self.forget_security(index as usize);
         LegId {
             index,
             generation: self.slots[index as usize].generation,
@@ -263,6 +268,7 @@ impl Table {
             held: remote.held,
             payloads,
         });
+        self.describe_security(i, &remote.security);
         self.describe_shared(i);
         self.describe_dtls(now, i, &remote.security);
         self.remap(i);
@@ -328,6 +334,7 @@ impl Table {
             | Notice::SecurityFailed { leg: told, .. } => *told != leg,
         });
         self.close_transport(i);
+        self.forget_security(i);
         self.receive[i] = Receive::new();
         self.cold[i].remote = None;
         self.slots[i].live = false;

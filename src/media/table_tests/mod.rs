@@ -168,4 +168,5 @@ impl Rtp {
 
 mod relay;
 mod rtcp;
+mod security;
 mod sources;
