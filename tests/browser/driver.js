@@ -9,6 +9,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright-core';
 
 const COMMAND_TIMEOUT_MS = 30_000;
@@ -42,6 +43,7 @@ const commands = {
       timeout: COMMAND_TIMEOUT_MS,
     });
     context.setDefaultTimeout(COMMAND_TIMEOUT_MS);
+    await context.addInitScript({ path: fileURLToPath(new URL('page.js', import.meta.url)) });
     page = context.pages()[0] ?? await context.newPage();
     page.on('console', (message) => note(message.text()));
     page.on('pageerror', (error) => note(`uncaught: ${error.stack ?? error}`));

@@ -45,8 +45,13 @@ impl Settings {
     }
 
     /// Everything on `::1` instead of 127.0.0.1.
-    pub fn ipv6(mut self) -> Self {
-        self.address = Ipv6Addr::LOCALHOST.into();
+    pub fn ipv6(self) -> Self {
+        self.at(Ipv6Addr::LOCALHOST.into())
+    }
+
+    /// SIP and media at this address instead of 127.0.0.1.
+    pub fn at(mut self, address: IpAddr) -> Self {
+        self.address = address;
         self
     }
 
