@@ -13,6 +13,7 @@ import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright-core';
 
 const COMMAND_TIMEOUT_MS = 30_000;
+const POLL_MS = 100;
 
 let context = null;
 let page = null;
@@ -62,8 +63,19 @@ const commands = {
   },
   /** Polls until the expression is true, and answers its value. */
   async until({ code, ms = COMMAND_TIMEOUT_MS }) {
-    const handle = await page.waitForFunction(code, null, { timeout: ms, polling: 100 });
-    return handle.jsonValue();
+    // Not waitForFunction: the pages' own policy forbids what that does.
+    let seen;
+    for (const deadline = Date.now() + ms; Date.now() < deadline; ) {
+      try {
+        seen = await page.evaluate(code);
+        if (seen) return seen;
+      } catch (error) {
+        // While a page is being loaded there is nothing to look at.
+        seen = String(error.message ?? error);
+      }
+      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    }
+    throw new Error(`not within ${ms} ms; last seen: ${JSON.stringify(seen)}; the page says: ${await words()}`);
   },
   async click({ selector }) {
     await page.click(selector);
@@ -84,6 +96,12 @@ const commands = {
     return said;
   },
 };
+
+/** What a user reads on the page. */
+async function words() {
+  const text = await page.evaluate('document.body?.innerText ?? ""').catch(String);
+  return text.replace(/\s+/g, ' ').slice(0, 600);
+}
 
 function note(line) {
   said.push(line);

@@ -68,3 +68,21 @@ globalThis.listen = async (stream, wanted) => {
     await context.close();
   }
 };
+
+/** Whether these frequencies are all strong at once within so many milliseconds. */
+globalThis.awaitTone = async (stream, wanted, ms) => {
+  const context = new AudioContext({ sampleRate: 48000 });
+  await context.resume();
+  const analyser = new AnalyserNode(context, { fftSize: 4096, smoothingTimeConstant: 0 });
+  context.createMediaStreamSource(stream).connect(analyser);
+  const decibels = new Float32Array(analyser.frequencyBinCount);
+  const bin = 48000 / analyser.fftSize;
+  for (const deadline = performance.now() + ms; performance.now() < deadline; ) {
+    analyser.getFloatFrequencyData(decibels);
+    const loudest = decibels.reduce((most, value) => Math.max(most, value), -200);
+    const strong = (hertz) => Math.max(...decibels.slice(Math.floor(hertz / bin) - 1, Math.ceil(hertz / bin) + 2)) > loudest - 12;
+    if (loudest > -60 && wanted.every(strong)) return true;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  return false;
+};

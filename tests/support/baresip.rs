@@ -270,6 +270,14 @@ fn write_configuration(
         "menu_bell no".into(),
         "ringback_disabled yes".into(),
     ];
+    for (keying, module) in [
+        ("mediaenc=srtp", "srtp"),
+        ("mediaenc=dtls_srtp", "dtls_srtp"),
+    ] {
+        if account.contains(keying) {
+            lines.push(format!("module {module}.so"));
+        }
+    }
     for module in [codec.module(), "ausine", "aubridge", "sndfile"] {
         lines.push(format!("module {module}.so"));
     }

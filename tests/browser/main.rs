@@ -1,0 +1,12 @@
+//! Chromium, the gateway and baresip in a network of their own: a browser and
+//! a phone talk, a different tone each way, and each hears the other's.
+
+#[path = "../support/mod.rs"]
+#[allow(dead_code, unused_imports)] // Written for `tests/peers`; this program uses its part.
+mod support;
+
+mod chromium;
+mod network;
+mod page;
+mod rooms;
+mod sdk;
