@@ -8,5 +8,4 @@ mod support;
 mod chromium;
 mod network;
 mod page;
-mod rooms;
 mod sdk;

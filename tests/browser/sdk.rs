@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::chromium::Browser;
+use crate::chromium::{Browser, Settings};
 use crate::network::{self, Family};
 use crate::support::Gateway;
 
@@ -12,9 +12,13 @@ const BROWSER_HERTZ: u32 = 440;
 
 /// A page of the gateway with the SDK and the fake loaded.
 fn page() -> (Gateway, Browser) {
-    network::enter(Family::V4);
+    page_of(Family::V4, Browser::hearing(BROWSER_HERTZ))
+}
+
+fn page_of(family: Family, settings: Settings) -> (Gateway, Browser) {
+    network::enter(family);
     let gateway = Gateway::with().start();
-    let mut browser = Browser::hearing(BROWSER_HERTZ).start();
+    let mut browser = settings.start();
     browser.open(&format!("http://{}/sdk/README.md", gateway.http()));
     browser.evaluate(include_str!("fake_gateway.js"));
     browser.evaluate("import('/sdk/ringwire.js').then((sdk) => { globalThis.sdk = sdk; })");
@@ -116,4 +120,22 @@ fn who_is_replaced_by_another_tab_is_told_so() {
     browser.evaluate(JOIN);
     browser.evaluate("fakeGateway.events('left', { reason: 'replaced' })");
     assert_eq!(browser.evaluate("room.reason"), json!({"kind": "replaced"}));
+}
+
+#[test]
+fn a_room_is_joined_where_there_is_only_ipv6() {
+    let (_gateway, mut browser) = page_of(Family::V6, Browser::hearing(BROWSER_HERTZ));
+    browser.evaluate(JOIN);
+    browser.assert_hears("room.remoteStream", GATEWAY_HERTZ);
+}
+
+#[test]
+fn who_only_listens_needs_no_microphone_and_offers_mdns_names() {
+    let (_gateway, mut browser) = page_of(Family::V4, Browser::hearing(BROWSER_HERTZ).mdns());
+    browser.evaluate(
+        "sdk.Room.join({ room: 'r', peer: 'b', token: 't', microphone: false })\
+         .then((room) => { globalThis.room = room; })",
+    );
+    browser.until("room.connection.localDescription.sdp.includes('.local ')");
+    browser.assert_hears("room.remoteStream", GATEWAY_HERTZ);
 }
