@@ -46,8 +46,12 @@ pub fn enter(family: Family) {
     );
     run("link set lo up");
     run("link add v0 type veth peer name v1");
-    run("link set v0 up");
-    run("link set v1 up");
+    for end in ["v0", "v1"] {
+        // No address of its own making, that turns up a second later: Chromium
+        // then breaks off what it is loading, as the network has changed.
+        run(&format!("link set {end} addrgenmode none"));
+        run(&format!("link set {end} up"));
+    }
     match family {
         Family::V4 => {
             for address in [GATEWAY, PHONE, "10.99.0.3"] {
