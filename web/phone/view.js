@@ -125,7 +125,8 @@ function resetCall() {
   showLevels({ input: 0, output: 0 });
 }
 
-function showSecurity({ line }) {
+function showSecurity({ line, connection }) {
+  $('secure').hidden = connection !== 'connected';
   const own = 'Encrypted from you to the gateway (DTLS-SRTP)';
   const kind = typeof line === 'string' ? line : line?.kind;
   const rest = { sdes: '; phone line encrypted (SDES-SRTP)', dtls: '; phone line encrypted (DTLS-SRTP)', none: '; phone line not encrypted' };
@@ -157,7 +158,7 @@ export function showQuality({ lossPercent, jitterMs, roundTripMs, codec, rating 
   $('q-jitter').textContent = jitterMs === null ? '–' : `${Math.round(jitterMs)} ms`;
   $('q-rtt').textContent = roundTripMs === null ? '–' : `${Math.round(roundTripMs)} ms`;
   $('q-codec').textContent = codec ?? '–';
-  $('rating').textContent = rating;
+  $('rating').textContent = rating === 'silent' ? 'nothing heard' : rating;
   $('rating').dataset.rating = rating;
 }
 

@@ -176,7 +176,8 @@ export interface Quality {
   cipher: string | null;
   packetsReceived: number;
   packetsSent: number;
-  rating: 'good' | 'fair' | 'poor';
+  /** `silent`: nothing came in the last second. */
+  rating: 'good' | 'fair' | 'poor' | 'silent';
 }
 /** Loudness from 0 (silent) to 1. */
 export interface Levels {

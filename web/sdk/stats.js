@@ -17,6 +17,8 @@ export class StatsReader {
     const transport = all.find((entry) => entry.type === 'transport');
     const pair = report.get(transport?.selectedCandidatePairId);
     const codec = report.get(inbound?.codecId ?? outbound?.codecId)?.mimeType;
+    // Before the loss is counted, which moves on to this report.
+    const arrived = this.#arrivedSince(inbound);
     const quality = {
       lossPercent: this.#lossSince(inbound),
       remoteLossPercent: remote?.fractionLost === undefined ? null : remote.fractionLost * 100,
@@ -27,7 +29,11 @@ export class StatsReader {
       packetsReceived: inbound?.packetsReceived ?? 0,
       packetsSent: outbound?.packetsSent ?? 0,
     };
-    return { ...quality, rating: rate(quality) };
+    return { ...quality, rating: arrived === 0 ? 'silent' : rate(quality) };
+  }
+
+  #arrivedSince(inbound) {
+    return (inbound?.packetsReceived ?? 0) - (this.#before?.received ?? 0);
   }
 
   #lossSince(inbound) {
