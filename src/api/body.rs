@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::http::{StatusCode, header};
 use serde::Deserialize;
@@ -65,7 +66,12 @@ pub fn name(value: Option<String>, field: &str) -> Result<String, ApiError> {
 /// newer than we are.
 pub async fn read_json<T: DeserializeOwned>(request: Request) -> Result<T, ApiError> {
     check_content_type(&request)?;
-    let body = axum::body::to_bytes(request.into_body(), MAX_BODY)
+    parse_json(&read_bytes(request.into_body()).await?)
+}
+
+/// A body of whatever kind.
+pub async fn read_bytes(body: Body) -> Result<Bytes, ApiError> {
+    axum::body::to_bytes(body, MAX_BODY)
         .await
         .map_err(|error| match is_length_limit(&error) {
             true => ApiError::new(
@@ -74,8 +80,7 @@ pub async fn read_json<T: DeserializeOwned>(request: Request) -> Result<T, ApiEr
                 format!("the body is longer than {MAX_BODY} bytes"),
             ),
             false => ApiError::bad_request("the body did not arrive whole"),
-        })?;
-    parse_json(&body)
+        })
 }
 
 /// JSON bytes as `T`.

@@ -8,7 +8,8 @@ use axum::response::Response;
 use serde_json::{Value, json};
 
 use crate::call::request::{
-    CallError, CallReply, CallRequest, CallSnapshot, Direction, MediaSnapshot, RoomSnapshot,
+    CallError, CallReply, CallRequest, CallSnapshot, Direction, MediaSnapshot, PeerKind,
+    RoomSnapshot,
 };
 use crate::ids::{AppId, CallId, RoomKey};
 
@@ -155,6 +156,10 @@ fn room_json(room: &RoomSnapshot) -> Value {
         json!({
             "peer": &*peer.peer,
             "call_id": peer.call.to_string(),
+            "kind": match peer.kind {
+                PeerKind::Sip => "sip",
+                PeerKind::WebRtc => "webrtc",
+            },
             "joined_ms": peer.joined_ms,
             "media": peer.media.as_ref().map(media_json),
         })

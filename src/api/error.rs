@@ -129,6 +129,8 @@ impl From<CallError> for ApiError {
     fn from(error: CallError) -> Self {
         let (status, code) = match &error {
             CallError::UnknownCall => (StatusCode::NOT_FOUND, "CALL_NOT_FOUND"),
+            CallError::UnknownPeer => (StatusCode::NOT_FOUND, "PEER_NOT_FOUND"),
+            CallError::WebRtcDisabled => (StatusCode::UNPROCESSABLE_ENTITY, "WEBRTC_DISABLED"),
             CallError::UnknownRoom => (StatusCode::NOT_FOUND, "ROOM_NOT_FOUND"),
             CallError::WrongState { .. } => (StatusCode::CONFLICT, "WRONG_STATE"),
             CallError::RoomFull => (StatusCode::CONFLICT, "ROOM_FULL"),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::call::event::{Arrival, CallEvent, CallEventKind};
+use crate::call::event::{Arrival, CallEvent, CallEventKind, WebEvent};
 use crate::call::request::{Action, Direction};
 
 use super::Shared;
@@ -49,6 +49,7 @@ fn take(shared: &Arc<Shared>, event: CallEvent) {
     shared.counters.call_event(label(&event.kind));
     match event.kind {
         CallEventKind::Arrived(ref arrival) => arrived(shared, &event, arrival),
+        CallEventKind::Web(web) => shared.web_peers.take(event.call, &event.app, web),
         kind => {
             // An incoming call is known by its arrival; what is not known yet
             // is outgoing, and the request that dialled is about to tell.
@@ -198,6 +199,12 @@ fn label(kind: &CallEventKind) -> &'static str {
         CallEventKind::Cancelled => "cancelled",
         CallEventKind::Terminated => "terminated",
         CallEventKind::Error(_) => "error",
+        CallEventKind::OtherJoined(_) => "peer_joined",
+        CallEventKind::OtherLeft { .. } => "peer_left",
+        CallEventKind::Web(WebEvent::Joined { .. }) => "webrtc_joined",
+        CallEventKind::Web(WebEvent::Connected) => "webrtc_connected",
+        CallEventKind::Web(WebEvent::Renegotiate) => "webrtc_renegotiate",
+        CallEventKind::Web(WebEvent::Left(_)) => "webrtc_left",
         CallEventKind::Ended(_) => "ended",
     }
 }
@@ -225,6 +232,21 @@ fn log(event: &CallEvent) {
             sip_code = snapshot.sip_code, reason = snapshot.end_reason,
             sip_call_id = %snapshot.sip_call_id, "call"
         ),
+        CallEventKind::OtherJoined(peer) => {
+            tracing::info!(%call_id, %app, event = kind, %peer, "call");
+        }
+        CallEventKind::OtherLeft { peer, reason } => {
+            tracing::info!(%call_id, %app, event = kind, %peer, reason, "call");
+        }
+        CallEventKind::Web(WebEvent::Joined { room, peer }) => {
+            tracing::info!(%call_id, %app, event = kind, room = %room.name, %peer, "peer");
+        }
+        CallEventKind::Web(WebEvent::Left(reason)) => {
+            tracing::info!(%call_id, %app, event = kind, reason, "peer");
+        }
+        CallEventKind::Web(WebEvent::Connected | WebEvent::Renegotiate) => {
+            tracing::info!(%call_id, %app, event = kind, "peer");
+        }
         CallEventKind::Accepted
         | CallEventKind::CallerCancelled
         | CallEventKind::PeerHungUp

@@ -125,10 +125,20 @@ fn outgoing(kind: &CallEventKind) -> Option<outgoing_call_event::Event> {
             message: message.clone(),
         }),
         CallEventKind::Ended(_) => Event::Ended(outgoing_call_event::Ended {}),
+        CallEventKind::OtherJoined(peer) => Event::PeerJoined(outgoing_call_event::PeerJoined {
+            peer: peer.to_string(),
+        }),
+        CallEventKind::OtherLeft { peer, reason } => {
+            Event::PeerLeft(outgoing_call_event::PeerLeft {
+                peer: peer.to_string(),
+                reason: (*reason).to_owned(),
+            })
+        }
         CallEventKind::Arrived(_)
         | CallEventKind::Accepted
         | CallEventKind::Rejected(_)
-        | CallEventKind::CallerCancelled => return None,
+        | CallEventKind::CallerCancelled
+        | CallEventKind::Web(_) => return None,
     })
 }
 
@@ -145,13 +155,23 @@ fn incoming(kind: &CallEventKind) -> Option<incoming_call_event::Event> {
             message: message.clone(),
         }),
         CallEventKind::Ended(_) => Event::Ended(incoming_call_event::Ended {}),
+        CallEventKind::OtherJoined(peer) => Event::PeerJoined(incoming_call_event::PeerJoined {
+            peer: peer.to_string(),
+        }),
+        CallEventKind::OtherLeft { peer, reason } => {
+            Event::PeerLeft(incoming_call_event::PeerLeft {
+                peer: peer.to_string(),
+                reason: (*reason).to_owned(),
+            })
+        }
         CallEventKind::Arrived(_)
         | CallEventKind::Provisional(_)
         | CallEventKind::Early(_)
         | CallEventKind::Answered(_)
         | CallEventKind::Failed(_)
         | CallEventKind::Cancelled
-        | CallEventKind::Terminated => return None,
+        | CallEventKind::Terminated
+        | CallEventKind::Web(_) => return None,
     })
 }
 
@@ -172,6 +192,9 @@ pub fn notify_follow_up(kind: &CallEventKind, from: &str, to: &str) -> Option<In
         | CallEventKind::Cancelled
         | CallEventKind::Terminated
         | CallEventKind::Error(_)
+        | CallEventKind::OtherJoined(_)
+        | CallEventKind::OtherLeft { .. }
+        | CallEventKind::Web(_)
         | CallEventKind::Ended(_) => return None,
     };
     Some(IncomingCallNotify { event: Some(event) })

@@ -43,6 +43,8 @@ mod messages;
 mod metrics;
 mod notify;
 mod pages;
+mod peer_events;
+mod peers;
 pub mod proto;
 mod registry;
 mod routes;
@@ -61,6 +63,7 @@ use error::ApiError;
 use hooks::Hooks;
 use metrics::Counters;
 use notify::Clients;
+use peer_events::WebPeers;
 use registry::Registry;
 
 /// A shard that does not answer within this is overloaded.
@@ -134,6 +137,7 @@ struct Shared {
     gate: Gate,
     registry: Registry,
     clients: Clients,
+    web_peers: WebPeers,
     hooks: Hooks,
     counters: Arc<Counters>,
     lookups: Semaphore,
@@ -162,6 +166,7 @@ impl Api {
                 book,
                 registry: Registry::default(),
                 clients: Clients::default(),
+                web_peers: WebPeers::default(),
                 counters,
                 lookups: Semaphore::new(MAX_LOOKUPS),
                 sockets: Arc::new(Semaphore::new(MAX_SOCKETS)),

@@ -8,11 +8,11 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
+use axum::routing::{delete, get, patch, post};
 use tokio::sync::Semaphore;
 
 use super::error::ApiError;
-use super::{Shared, actions, calls, dial, metrics, pages, tokens, ws};
+use super::{Shared, actions, calls, dial, metrics, pages, peer_events, peers, tokens, ws};
 
 /// Requests at a time; one more is told to come back.
 const MAX_REQUESTS: usize = 4_096;
@@ -55,6 +55,20 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/calls", get(calls::all_calls))
         .route("/rooms", get(calls::all_rooms))
         .route("/rooms/{room}", get(calls::one_room))
+        .route(
+            "/rooms/{room}/peers/{peer}",
+            post(peers::join).options(peers::options),
+        )
+        .route(
+            "/rooms/{room}/peers/{peer}/{id}",
+            patch(peers::patch)
+                .delete(peers::leave)
+                .options(peers::options),
+        )
+        .route(
+            "/rooms/{room}/peers/{peer}/{id}/events",
+            get(peer_events::events),
+        )
         .route("/token/notify", post(tokens::notify))
         .route("/token/room", post(tokens::room))
         .route("/healthz", get(metrics::healthz))
@@ -126,11 +140,11 @@ fn cors(headers: &mut HeaderMap) {
     );
     set(
         header::ACCESS_CONTROL_ALLOW_HEADERS,
-        "Authorization, Content-Type",
+        "Authorization, Content-Type, If-Match",
     );
     set(
         header::ACCESS_CONTROL_EXPOSE_HEADERS,
-        "Location, Retry-After",
+        "Location, Retry-After, ETag, Accept-Patch, Link",
     );
     set(header::ACCESS_CONTROL_MAX_AGE, "86400");
 }

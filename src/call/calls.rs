@@ -131,7 +131,10 @@ impl Calls {
                 }
                 self.reply(id, CallReply::Done);
             }
-            CallRequest::Rooms(_) | CallRequest::Room(_) | CallRequest::Counters => {}
+            CallRequest::Rooms(_)
+            | CallRequest::Room(_)
+            | CallRequest::Web(_)
+            | CallRequest::Counters => {}
         }
         self.handle_agent_events(now);
     }
@@ -150,6 +153,12 @@ impl Calls {
                 codecs,
                 renegotiate,
             } => self.allowed(now, call, codecs, renegotiate),
+            RoomNotice::OtherJoined { call, peer } => {
+                self.tell(now, call, CallEventKind::OtherJoined(peer));
+            }
+            RoomNotice::OtherLeft { call, peer, reason } => {
+                self.tell(now, call, CallEventKind::OtherLeft { peer, reason });
+            }
             RoomNotice::Silent { call } => self.silent(now, call),
             RoomNotice::Left { call, media } => self.left(now, call, media),
             RoomNotice::Statistics { query, media, .. } => {

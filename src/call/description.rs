@@ -54,7 +54,7 @@ pub(super) fn remote(negotiated: &Negotiated, signalling: IpAddr) -> Remote {
         receive: negotiated.receive,
         held: negotiated.held,
         latch: latch(negotiated.remote_rtp.ip(), signalling),
-        security: crate::keying::Security::Plain,
+        security: negotiated.security.clone(),
         payloads: negotiated
             .codecs
             .iter()

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::book::Number;
 use crate::call::request::{CallSnapshot, Stream};
+pub use crate::call::web_peer::WebEvent;
 use crate::ids::{AppId, CallId};
 
 /// One thing that happened to a call.
@@ -52,6 +53,17 @@ pub enum CallEventKind {
     /// Either: something went wrong that the integrator should know of: no
     /// media for too long, nothing in common, the room is full.
     Error(String),
+    /// A WebRTC peer of the call's room is connected.
+    OtherJoined(Arc<str>),
+    /// A WebRTC peer of the call's room is gone.
+    OtherLeft {
+        /// Its name in the room.
+        peer: Arc<str>,
+        /// As in [`WebEvent::Left`].
+        reason: &'static str,
+    },
+    /// No call's event, but a WebRTC peer's, which the id then names.
+    Web(WebEvent),
     /// The last event of every call, with how it went.
     Ended(Box<CallSnapshot>),
 }

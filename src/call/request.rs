@@ -27,6 +27,9 @@ pub enum CallRequest {
     Rooms(AppId),
     /// One room. Answered with [`CallReply::Rooms`] of one.
     Room(RoomKey),
+    /// About a WebRTC peer. Answered with [`CallReply::WebJoined`],
+    /// [`CallReply::WebAnswered`] or [`CallReply::Done`].
+    Web(WebRequest),
     /// From now on this number book counts. Answered with [`CallReply::Done`].
     UseBook(Arc<Book>),
     /// Counters for the metrics. Answered with [`CallReply::Counters`].
@@ -34,8 +37,46 @@ pub enum CallRequest {
     /// Refuse new calls from now on (503 with Retry-After). Answered with
     /// [`CallReply::Done`].
     Drain,
-    /// End every call that is left. Answered with [`CallReply::Done`].
+    /// End every call and every WebRTC peer that is left. Answered with [`CallReply::Done`].
     EndAll,
+}
+
+/// What an HTTP client asks for a WebRTC peer. Every later request names the
+/// place too, so that a token for one place reaches no other.
+#[derive(Debug, Clone)]
+pub enum WebRequest {
+    /// Come in with this SDP offer; a WebRTC peer of the same name is replaced.
+    Join {
+        /// Where to.
+        stream: Stream,
+        /// The SDP.
+        offer: Vec<u8>,
+    },
+    /// A new SDP offer.
+    Offer {
+        /// Who.
+        peer: CallId,
+        /// Its place.
+        stream: Stream,
+        /// The SDP.
+        offer: Vec<u8>,
+    },
+    /// Trickled candidates or an ICE restart (RFC 8840).
+    Fragment {
+        /// Who.
+        peer: CallId,
+        /// Its place.
+        stream: Stream,
+        /// The SDP fragment.
+        fragment: Vec<u8>,
+    },
+    /// Go.
+    Leave {
+        /// Who.
+        peer: CallId,
+        /// Its place.
+        stream: Stream,
+    },
 }
 
 /// An outgoing call, checked and with its addresses looked up.
@@ -103,6 +144,22 @@ pub enum CallReply {
     Calls(Vec<CallSnapshot>),
     /// Rooms.
     Rooms(Vec<RoomSnapshot>),
+    /// The WebRTC peer is in.
+    WebJoined {
+        /// Its id.
+        peer: CallId,
+        /// The SDP answer.
+        answer: String,
+        /// Our ICE user name fragment, which names the ICE session.
+        ufrag: String,
+    },
+    /// A WebRTC peer's offer or fragment is answered.
+    WebAnswered {
+        /// SDP or SDP fragment, as was asked.
+        answer: String,
+        /// Our ICE user name fragment.
+        ufrag: String,
+    },
     /// Counters.
     Counters(Box<ShardCounters>),
     /// Refused, and why.
@@ -115,6 +172,12 @@ pub enum CallError {
     /// 404 `CALL_NOT_FOUND`.
     #[error("there is no such call; it may have ended")]
     UnknownCall,
+    /// 404 `PEER_NOT_FOUND`.
+    #[error("there is no such WebRTC peer; it may have left or been replaced")]
+    UnknownPeer,
+    /// 422 `WEBRTC_DISABLED`.
+    #[error("WebRTC is off; set webrtc.enabled to true")]
+    WebRtcDisabled,
     /// 404 `ROOM_NOT_FOUND`.
     #[error("there is no such room; a room exists while somebody is in it")]
     UnknownRoom,
@@ -275,13 +338,24 @@ pub struct RoomSnapshot {
     pub peers: Vec<RoomPeerSnapshot>,
 }
 
+/// How a peer came into a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PeerKind {
+    /// By a SIP call.
+    Sip,
+    /// By an SDP offer over HTTP.
+    WebRtc,
+}
+
 /// One peer of a room.
 #[derive(Debug, Clone)]
 pub struct RoomPeerSnapshot {
     /// Its name.
     pub peer: Arc<str>,
-    /// Its call.
+    /// Its call; of a WebRTC peer its own id.
     pub call: CallId,
+    /// How it came.
+    pub kind: PeerKind,
     /// Since when, milliseconds since the Unix epoch.
     pub joined_ms: u64,
     /// Audio statistics.

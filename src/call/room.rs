@@ -9,8 +9,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::call::clock::WallClock;
-use crate::call::request::{CallError, MediaSnapshot, RoomPeerSnapshot, RoomSnapshot, Stream};
-use crate::call::web_peer::WebSettings;
+use crate::call::event::CallEvent;
+use crate::call::request::{
+    CallError, MediaSnapshot, PeerKind, RoomPeerSnapshot, RoomSnapshot, Stream,
+};
+use crate::call::web_peer::{Web, WebEvent, WebPeer, WebSettings};
 use crate::ids::{AppId, CallId, LegId, MediaPort, RoomKey, ShardId};
 use crate::media::{LegOptions, LegStats, Remote, Table};
 use crate::sdp::Codec;
@@ -94,6 +97,22 @@ pub enum RoomNotice {
         /// negotiate anew.
         renegotiate: bool,
     },
+    /// A WebRTC peer of the room is connected.
+    OtherJoined {
+        /// Who hears of it.
+        call: CallId,
+        /// The other's name.
+        peer: Arc<str>,
+    },
+    /// A WebRTC peer of the room is gone.
+    OtherLeft {
+        /// Who hears of it.
+        call: CallId,
+        /// The other's name.
+        peer: Arc<str>,
+        /// Why.
+        reason: &'static str,
+    },
     /// No media came for the configured time.
     Silent {
         /// Whose leg.
@@ -124,6 +143,8 @@ impl RoomNotice {
             RoomNotice::Joined { call, .. }
             | RoomNotice::Refused { call, .. }
             | RoomNotice::Allowed { call, .. }
+            | RoomNotice::OtherJoined { call, .. }
+            | RoomNotice::OtherLeft { call, .. }
             | RoomNotice::Silent { call }
             | RoomNotice::Left { call, .. } => call.shard,
             RoomNotice::Statistics { asker, .. } => *asker,
@@ -174,27 +195,37 @@ pub trait Ports {
 pub struct Rooms {
     /// The leg table, which the shard's packet batches go through.
     pub table: Table,
-    members: HashMap<CallId, Member>,
-    by_leg: HashMap<LegId, CallId>,
-    rooms: HashMap<RoomKey, Room>,
-    notices: VecDeque<RoomNotice>,
-    clock: WallClock,
-    web: Option<WebSettings>,
+    pub(super) members: HashMap<CallId, Member>,
+    pub(super) by_leg: HashMap<LegId, CallId>,
+    pub(super) rooms: HashMap<RoomKey, Room>,
+    pub(super) notices: VecDeque<RoomNotice>,
+    pub(super) events: VecDeque<CallEvent>,
+    pub(super) clock: WallClock,
+    pub(super) web: Option<Web>,
 }
 
-struct Member {
-    leg: LegId,
-    ports: OpenPorts,
-    place: Place,
+/// One peer of a room, or an echo.
+pub(super) struct Member {
+    pub(super) leg: LegId,
+    pub(super) kind: MemberKind,
+    pub(super) place: Place,
     joined: Instant,
     /// Agreed codecs, best first; empty until connected.
     codecs: Vec<Codec>,
     remote: Option<SocketAddr>,
 }
 
-struct Room {
+/// How a peer came.
+pub(super) enum MemberKind {
+    /// By a call, with a port pair of its own.
+    Sip(OpenPorts),
+    /// By an offer over HTTP, on the shared ports.
+    Web(Box<WebPeer>),
+}
+
+pub(super) struct Room {
     created: Instant,
-    peers: Vec<CallId>,
+    pub(super) peers: Vec<CallId>,
 }
 
 impl Rooms {
@@ -206,6 +237,7 @@ impl Rooms {
             by_leg: HashMap::new(),
             rooms: HashMap::new(),
             notices: VecDeque::new(),
+            events: VecDeque::new(),
             clock,
             web: None,
         }
@@ -213,7 +245,7 @@ impl Rooms {
 
     /// From now on WebRTC peers are taken.
     pub fn set_web(&mut self, settings: WebSettings) {
-        self.web = Some(settings);
+        self.web = Some(Web::new(settings));
     }
 
     /// Serves one request; what there is to say comes from [`Self::poll_notice`].
@@ -262,7 +294,9 @@ impl Rooms {
     /// second.
     pub fn sweep(&mut self, now: Instant) {
         for leg in self.table.inactive(now) {
-            if let Some(&call) = self.by_leg.get(&leg) {
+            if let Some(&call) = self.by_leg.get(&leg)
+                && let Some(MemberKind::Sip(_)) = self.members.get(&call).map(|m| &m.kind)
+            {
                 self.notices.push_back(RoomNotice::Silent { call });
             }
         }
@@ -272,7 +306,7 @@ impl Rooms {
     pub fn media(&self, now: Instant, call: CallId) -> Option<MediaSnapshot> {
         let member = self.members.get(&call)?;
         let stats = self.table.stats(member.leg)?;
-        Some(snapshot(member, &stats, now))
+        Some(self.snapshot(member, &stats, now))
     }
 
     /// The rooms of an app.
@@ -315,7 +349,7 @@ impl Rooms {
     ) -> Result<RoomNotice, CallError> {
         let allowed = match &place {
             Place::Echo => None,
-            Place::Room(stream) => self.admit(stream)?,
+            Place::Room(stream) => self.admit(stream, None)?,
         };
         let open = ports.open(now, ipv6).map_err(|error| match error {
             PortsError::Exhausted => CallError::PortsExhausted,
@@ -329,6 +363,23 @@ impl Rooms {
                 echo: place == Place::Echo,
             },
         );
+        self.enter(now, call, leg, place, MemberKind::Sip(open));
+        Ok(RoomNotice::Joined {
+            call,
+            local: open.local,
+            allowed,
+        })
+    }
+
+    /// Puts a leg into its place, and links it with whoever is there.
+    pub(super) fn enter(
+        &mut self,
+        now: Instant,
+        call: CallId,
+        leg: LegId,
+        place: Place,
+        kind: MemberKind,
+    ) {
         if let Place::Room(stream) = &place {
             let room = self
                 .rooms
@@ -349,29 +400,31 @@ impl Rooms {
             call,
             Member {
                 leg,
-                ports: open,
+                kind,
                 place,
                 joined: now,
                 codecs: Vec::new(),
                 remote: None,
             },
         );
-        Ok(RoomNotice::Joined {
-            call,
-            local: open.local,
-            allowed,
-        })
     }
 
-    /// May this peer come in, and with which codecs?
-    fn admit(&self, stream: &Stream) -> Result<Option<Vec<Codec>>, CallError> {
+    /// May this peer come in, in place of `replaced` if that is there, and with
+    /// which codecs?
+    pub(super) fn admit(
+        &self,
+        stream: &Stream,
+        replaced: Option<CallId>,
+    ) -> Result<Option<Vec<Codec>>, CallError> {
         if stream.record {
             return Err(CallError::RecordingUnavailable);
         }
         let Some(room) = self.rooms.get(&stream.room) else {
             return Ok(None);
         };
-        let members = || room.peers.iter().filter_map(|call| self.members.get(call));
+        let staying = |call: &&CallId| Some(**call) != replaced;
+        let staying = || room.peers.iter().filter(staying);
+        let members = || staying().filter_map(|call| self.members.get(call));
         let same_name = |member: &Member| match &member.place {
             Place::Echo => false,
             Place::Room(theirs) => theirs.peer == stream.peer,
@@ -379,7 +432,7 @@ impl Rooms {
         if members().any(same_name) {
             return Err(CallError::PeerExists);
         }
-        if room.peers.len() >= ROOM_CAPACITY {
+        if staying().count() >= ROOM_CAPACITY {
             return Err(CallError::RoomFull);
         }
         Ok(members()
@@ -387,24 +440,31 @@ impl Rooms {
             .find(|codecs| !codecs.is_empty()))
     }
 
-    fn connect(&mut self, now: Instant, call: CallId, remote: Remote, codecs: Vec<Codec>) {
+    pub(super) fn connect(
+        &mut self,
+        now: Instant,
+        call: CallId,
+        remote: Remote,
+        codecs: Vec<Codec>,
+    ) {
         let Some(member) = self.members.get_mut(&call) else {
             return;
         };
         member.remote = Some(remote.rtp);
         member.codecs = codecs;
         self.table.set_remote(now, member.leg, remote);
-        self.tell_others(call);
+        self.tell_others(now, call);
     }
 
     /// Tells the others of the room what this peer takes. A relay needs what
     /// one side sends to be what the other takes. A peer sends the first codec
     /// of its list (RFC 3264 section 6.1), so one whose first codec the
     /// newcomer lacks has to negotiate anew.
-    fn tell_others(&mut self, call: CallId) {
+    fn tell_others(&mut self, now: Instant, call: CallId) {
         let Some(member) = self.members.get(&call) else {
             return;
         };
+        let mut to_renegotiate = Vec::new();
         for other in self.others(call) {
             let Some(theirs) = self.members.get(&other) else {
                 continue;
@@ -415,16 +475,33 @@ impl Rooms {
                 .any(|codec| codec.is_audio() && member.codecs.contains(codec));
             let first = theirs.codecs.iter().find(|codec| codec.is_audio());
             let first_is_taken = first.is_none_or(|codec| member.codecs.contains(codec));
-            self.notices.push_back(RoomNotice::Allowed {
-                call: other,
-                codecs: Some(member.codecs.clone()),
-                renegotiate: shared && !first_is_taken,
-            });
+            let renegotiate = shared && !first_is_taken;
+            match theirs.kind {
+                MemberKind::Sip(_) => self.notices.push_back(RoomNotice::Allowed {
+                    call: other,
+                    codecs: Some(member.codecs.clone()),
+                    renegotiate,
+                }),
+                MemberKind::Web(_) if renegotiate => to_renegotiate.push(other),
+                MemberKind::Web(_) => {}
+            }
+        }
+        for other in to_renegotiate {
+            self.tell_web(now, other, WebEvent::Renegotiate);
         }
     }
 
+    /// What the others of the call's room take; `None`: anything.
+    pub(super) fn codecs_of_others(&self, call: CallId) -> Option<Vec<Codec>> {
+        self.others(call)
+            .iter()
+            .filter_map(|other| self.members.get(other))
+            .map(|member| member.codecs.clone())
+            .find(|codecs| !codecs.is_empty())
+    }
+
     /// Who else is in the call's room.
-    fn others(&self, call: CallId) -> Vec<CallId> {
+    pub(super) fn others(&self, call: CallId) -> Vec<CallId> {
         let Some(Place::Room(stream)) = self.members.get(&call).map(|member| &member.place) else {
             return Vec::new();
         };
@@ -435,23 +512,27 @@ impl Rooms {
         room.peers.iter().filter(other).copied().collect()
     }
 
-    fn leave(
+    pub(super) fn leave(
         &mut self,
         now: Instant,
         call: CallId,
         ports: &mut dyn Ports,
     ) -> Option<MediaSnapshot> {
         for other in self.others(call) {
-            self.notices.push_back(RoomNotice::Allowed {
-                call: other,
-                codecs: None,
-                renegotiate: false,
-            });
+            if let Some(MemberKind::Sip(_)) = self.members.get(&other).map(|m| &m.kind) {
+                self.notices.push_back(RoomNotice::Allowed {
+                    call: other,
+                    codecs: None,
+                    renegotiate: false,
+                });
+            }
         }
         let member = self.members.remove(&call)?;
         self.by_leg.remove(&member.leg);
         let stats = self.table.close(member.leg);
-        ports.close(now, member.ports);
+        if let MemberKind::Sip(open) = member.kind {
+            ports.close(now, open);
+        }
         if let Place::Room(stream) = &member.place
             && let Some(room) = self.rooms.get_mut(&stream.room)
         {
@@ -460,7 +541,7 @@ impl Rooms {
                 self.rooms.remove(&stream.room);
             }
         }
-        Some(snapshot(&member, &stats, now))
+        Some(self.snapshot(&member, &stats, now))
     }
 
     fn room_snapshot(&self, now: Instant, key: &RoomKey, room: &Room) -> RoomSnapshot {
@@ -473,6 +554,10 @@ impl Rooms {
             Some(RoomPeerSnapshot {
                 peer: name,
                 call: *call,
+                kind: match &member.kind {
+                    MemberKind::Sip(_) => PeerKind::Sip,
+                    MemberKind::Web(_) => PeerKind::WebRtc,
+                },
                 joined_ms: self.clock.unix_ms(member.joined),
                 media: self.media(now, *call),
             })
@@ -483,28 +568,35 @@ impl Rooms {
             peers: room.peers.iter().filter_map(peer).collect(),
         }
     }
-}
 
-fn snapshot(member: &Member, stats: &LegStats, now: Instant) -> MediaSnapshot {
-    let codec = member.codecs.iter().find(|codec| codec.is_audio());
-    let local = &member.ports.local;
-    MediaSnapshot {
-        codec: codec.map_or("", |codec| codec.encoding_name()).to_string(),
-        local: Some(SocketAddr::new(local.address, local.rtp_port)),
-        remote: member.remote,
-        packets_received: stats.received.packets,
-        bytes_received: stats.received.bytes,
-        packets_sent: stats.sent.packets,
-        bytes_sent: stats.sent.bytes,
-        packets_lost: i64::try_from(stats.received.lost).unwrap_or(i64::MAX),
-        jitter_ms: stats.received.jitter.as_secs_f64() * 1000.0,
-        last_packet_ms_ago: stats
-            .received
-            .last_packet
-            .map(|at| now.saturating_duration_since(at).as_millis() as u64),
+    fn snapshot(&self, member: &Member, stats: &LegStats, now: Instant) -> MediaSnapshot {
+        let codec = member.codecs.iter().find(|codec| codec.is_audio());
+        let local = match &member.kind {
+            MemberKind::Sip(open) => Some(SocketAddr::new(open.local.address, open.local.rtp_port)),
+            MemberKind::Web(_) => self.web.as_ref().and_then(Web::candidate),
+        };
+        MediaSnapshot {
+            codec: codec.map_or("", |codec| codec.encoding_name()).to_string(),
+            local,
+            remote: member.remote,
+            packets_received: stats.received.packets,
+            bytes_received: stats.received.bytes,
+            packets_sent: stats.sent.packets,
+            bytes_sent: stats.sent.bytes,
+            packets_lost: i64::try_from(stats.received.lost).unwrap_or(i64::MAX),
+            jitter_ms: stats.received.jitter.as_secs_f64() * 1000.0,
+            last_packet_ms_ago: stats
+                .received
+                .last_packet
+                .map(|at| now.saturating_duration_since(at).as_millis() as u64),
+        }
     }
 }
 
 #[cfg(test)]
 #[path = "room_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "web_peer_tests.rs"]
+mod web_peer_tests;

@@ -5,7 +5,7 @@ use super::*;
 use crate::media::{Latch, PayloadMapping, TableSettings};
 
 /// Hands out as many pairs as it was told to.
-struct FakePorts {
+pub(super) struct FakePorts {
     left: u32,
     closed: Vec<OpenPorts>,
 }
@@ -30,14 +30,14 @@ impl Ports for FakePorts {
     }
 }
 
-struct House {
-    now: Instant,
-    rooms: Rooms,
-    ports: FakePorts,
+pub(super) struct House {
+    pub(super) now: Instant,
+    pub(super) rooms: Rooms,
+    pub(super) ports: FakePorts,
 }
 
 impl House {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let now = Instant::now();
         let settings = TableSettings {
             inactivity: Duration::from_secs(30),
@@ -53,12 +53,12 @@ impl House {
         }
     }
 
-    fn ask(&mut self, request: RoomRequest) -> Vec<RoomNotice> {
+    pub(super) fn ask(&mut self, request: RoomRequest) -> Vec<RoomNotice> {
         self.rooms.handle(self.now, request, &mut self.ports);
         std::iter::from_fn(|| self.rooms.poll_notice()).collect()
     }
 
-    fn join(&mut self, number: u128, room: &str, peer: &str) -> RoomNotice {
+    pub(super) fn join(&mut self, number: u128, room: &str, peer: &str) -> RoomNotice {
         let request = RoomRequest::Join {
             call: call(number),
             place: Place::Room(stream(room, peer)),
@@ -67,7 +67,7 @@ impl House {
         self.ask(request).remove(0)
     }
 
-    fn connect(&mut self, number: u128, codecs: &[Codec]) -> Vec<RoomNotice> {
+    pub(super) fn connect(&mut self, number: u128, codecs: &[Codec]) -> Vec<RoomNotice> {
         self.ask(RoomRequest::Connect {
             call: call(number),
             remote: Box::new(remote(codecs)),
@@ -76,14 +76,14 @@ impl House {
     }
 }
 
-fn call(number: u128) -> CallId {
+pub(super) fn call(number: u128) -> CallId {
     CallId {
         shard: ShardId(0),
         random: number,
     }
 }
 
-fn stream(room: &str, peer: &str) -> Stream {
+pub(super) fn stream(room: &str, peer: &str) -> Stream {
     Stream {
         room: RoomKey {
             app: AppId::new("app"),
@@ -94,7 +94,7 @@ fn stream(room: &str, peer: &str) -> Stream {
     }
 }
 
-fn remote(codecs: &[Codec]) -> Remote {
+pub(super) fn remote(codecs: &[Codec]) -> Remote {
     let mapping = |codec: &Codec| PayloadMapping {
         codec: codec.id(),
         receive: codec.usual_payload_type(),

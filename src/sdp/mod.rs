@@ -17,12 +17,15 @@
 
 mod codec;
 mod direction;
+mod dtls;
 mod exchange;
+pub mod ice;
 mod negotiated;
 mod numbers;
 mod offer_answer;
 mod parse;
 mod session;
+pub mod webrtc;
 
 pub use codec::{Codec, OfferedCodec};
 pub use direction::Direction;

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::codec::Codec;
+use crate::keying::Security;
 
 /// The outcome of one offer/answer exchange for the audio stream, as the
 /// gateway's side sees it.
@@ -26,6 +27,8 @@ pub struct Negotiated {
     pub codecs: Vec<NegotiatedCodec>,
     /// The packet time in ms the peer would like to receive.
     pub ptime: Option<u32>,
+    /// How the media is protected.
+    pub security: Security,
 }
 
 /// One agreed codec with its payload numbers, which may differ by direction
@@ -132,6 +135,7 @@ mod tests {
             held: false,
             codecs: codecs.iter().map(entry).collect(),
             ptime: None,
+            security: Security::Plain,
         }
     }
 

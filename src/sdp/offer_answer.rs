@@ -5,10 +5,12 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::codec::{Codec, OfferedCodec, keep_matching_events};
 use super::direction::Direction;
+use super::ice::IceError;
 use super::negotiated::{Negotiated, NegotiatedCodec};
 use super::numbers::PayloadNumbers;
 use super::parse::parse_rtcp;
 use super::session::{Address, Attribute, Media, MediaKind, Origin, Profile, Session};
+use crate::keying::Security;
 
 /// The gateway's side of one leg's session: what its descriptions say.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +73,18 @@ pub enum NegotiationError {
     /// The transport is not plain RTP.
     #[error("the audio transport is neither RTP/AVP nor RTP/AVPF")]
     Profile,
+    /// A WebRTC peer's transport is not DTLS-SRTP.
+    #[error("the audio transport of a WebRTC offer is UDP/TLS/RTP/SAVPF")]
+    NotWebRtc,
+    /// A WebRTC peer would send RTCP on a port of its own.
+    #[error("a=rtcp-mux is needed")]
+    NoRtcpMux,
+    /// A WebRTC peer's ICE credentials are missing or malformed.
+    #[error("{0}")]
+    Ice(IceError),
+    /// A WebRTC peer's certificate is not named.
+    #[error("a=fingerprint with sha-1, sha-256, sha-384 or sha-512 is needed")]
+    NoFingerprint,
     /// No address, a host name, or a multicast address.
     #[error("the audio stream has no unicast address")]
     Address,
@@ -197,6 +211,7 @@ fn answer_audio(
         held: !asked.receives(),
         codecs,
         ptime,
+        security: Security::Plain,
     };
     Ok((audio, negotiated))
 }
@@ -264,6 +279,7 @@ pub fn apply_answer(our_offer: &Session, answer: &Session) -> Result<Negotiated,
         held: own.sends() && !send,
         codecs,
         ptime: packet_time(theirs),
+        security: Security::Plain,
     })
 }
 

@@ -296,6 +296,17 @@ impl Profile {
         }
     }
 
+    /// Whether it is DTLS-SRTP with feedback, as browsers speak it (RFC 5764).
+    pub fn is_webrtc(&self) -> bool {
+        match self {
+            Profile::RtpAvp | Profile::RtpAvpf => false,
+            Profile::Other(name) => {
+                name.eq_ignore_ascii_case("UDP/TLS/RTP/SAVPF")
+                    || name.eq_ignore_ascii_case("UDP/TLS/RTP/SAVP")
+            }
+        }
+    }
+
     /// Whether the relay speaks it.
     pub fn is_plain_rtp(&self) -> bool {
         match self {

@@ -316,6 +316,7 @@ impl Plan {
         }
         if !self.shared.candidates.is_empty() {
             rooms.set_web(WebSettings {
+                shard: self.id,
                 candidates: self.shared.candidates.clone(),
                 fingerprint: self.dtls.fingerprint(),
                 seed: rand::random(),

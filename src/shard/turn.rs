@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use crate::call::request::{CallError, CallReply, CallRequest};
+use crate::call::request::{CallError, CallReply, CallRequest, WebRequest};
 use crate::call::room::{RoomNotice, RoomRequest, Rooms};
 use crate::call::{Calls, Output};
 use crate::ids::{ListenerId, RequestId, ShardId};
@@ -224,7 +224,11 @@ impl Turn {
                     &self.pool,
                     &self.outbox,
                 )))),
+                CallRequest::Web(request) => Some(self.ask_web(now, request)),
                 request => {
+                    if matches!(request, CallRequest::EndAll) {
+                        self.end_web(now);
+                    }
                     self.next_request += 1;
                     let id = RequestId(self.next_request);
                     self.replies.insert(id, reply);
@@ -270,11 +274,15 @@ impl Turn {
                     self.inside.post(shard, PeerMessage::Notice(notice));
                 }
             }
-            if idle {
+            while let Some(event) = self.inside.rooms.poll_event() {
+                self.outbox.send(event);
+            }
+            // A leg that falls silent may end a peer, and with it a room.
+            let busy = self.follow_media_notices(now);
+            if idle && !busy {
                 break;
             }
         }
-        self.follow_media_notices();
         while let Some(transmit) = self.inside.rooms.table.poll_transmit() {
             self.backend
                 .send_media(transmit.port, transmit.to, &transmit.payload);
@@ -289,27 +297,57 @@ impl Turn {
     }
 
     fn ask_rooms(&mut self, now: Instant, request: RoomRequest) {
-        let mut ports = ShardPorts {
+        let (rooms, mut ports) = self.rooms_and_ports();
+        rooms.handle(now, request, &mut ports);
+    }
+
+    fn ask_web(&mut self, now: Instant, request: WebRequest) -> CallReply {
+        let (rooms, mut ports) = self.rooms_and_ports();
+        rooms.handle_web(now, request, &mut ports)
+    }
+
+    fn end_web(&mut self, now: Instant) {
+        let (rooms, mut ports) = self.rooms_and_ports();
+        rooms.end_web(now, &mut ports);
+    }
+
+    fn rooms_and_ports(&mut self) -> (&mut Rooms, ShardPorts<'_>) {
+        let ports = ShardPorts {
             backend: &mut self.backend,
             pool: &mut self.pool,
             indexes: &mut self.indexes,
             settings: self.port_settings,
         };
-        self.inside.rooms.handle(now, request, &mut ports);
+        (&mut self.inside.rooms, ports)
     }
 
-    fn follow_media_notices(&mut self) {
+    /// What the media side has to tell; true when that made something for the
+    /// calls or the api.
+    fn follow_media_notices(&mut self, now: Instant) -> bool {
+        let mut busy = false;
         while let Some(notice) = self.inside.rooms.table.poll_notice() {
             match notice {
                 Notice::Locked { port, address } => self.backend.connect_media(port, address),
                 Notice::Unlocked { port } => self.backend.disconnect_media(port),
-                Notice::Started { .. }
-                | Notice::Nominated { .. }
-                | Notice::ConsentLost { .. }
-                | Notice::Secured { .. }
-                | Notice::SecurityFailed { .. } => {}
+                Notice::Started { .. } | Notice::Nominated { .. } => {}
+                Notice::Secured { leg } => {
+                    busy = true;
+                    self.inside.rooms.secured(now, leg);
+                }
+                Notice::ConsentLost { leg } => {
+                    busy = true;
+                    let (rooms, mut ports) = self.rooms_and_ports();
+                    rooms.consent_lost(now, leg, &mut ports);
+                }
+                Notice::SecurityFailed { leg, reason } => {
+                    busy = true;
+                    tracing::info!(reason, "a leg's DTLS handshake failed");
+                    let (rooms, mut ports) = self.rooms_and_ports();
+                    rooms.security_failed(now, leg, &mut ports);
+                }
             }
         }
+        busy
     }
 }
 

@@ -24,6 +24,7 @@ use crate::ids::{AppId, CallId, ShardId};
 use crate::shard::mailbox::{ApiRequest, Mailbox, Shards, Wake};
 
 mod hooks;
+mod peers;
 mod rest;
 mod sockets;
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::call::request::{CallError, RoomPeerSnapshot, RoomSnapshot, Stream};
+use crate::call::request::{CallError, PeerKind, RoomPeerSnapshot, RoomSnapshot, Stream};
 use crate::ids::RoomKey;
 
 fn error(answer: &(u16, Value)) -> (u16, &str) {
@@ -385,6 +385,7 @@ async fn calls_and_rooms_are_gathered_from_all_shards() {
         peers: vec![RoomPeerSnapshot {
             peer: Arc::from("p"),
             call: call_id(0, 1),
+            kind: PeerKind::Sip,
             joined_ms: 6,
             media: None,
         }],
@@ -413,6 +414,7 @@ async fn calls_and_rooms_are_gathered_from_all_shards() {
     let (_, answer) = gateway.get("/rooms/a%20b", ACME).await;
     assert_eq!(answer["data"]["room"], "a b");
     assert_eq!(answer["data"]["peers"][0]["peer"], "p");
+    assert_eq!(answer["data"]["peers"][0]["kind"], "sip");
     assert_eq!(answer["data"]["peers"][0]["joined_ms"], 6);
     let answer = gateway.get("/rooms/none", ACME).await;
     assert_eq!(error(&answer), (404, "ROOM_NOT_FOUND"));
@@ -427,7 +429,7 @@ async fn whatever_is_refused_is_refused_in_the_envelope() {
     let answer = gateway.get("/call/outgoing", ACME).await;
     assert_eq!(error(&answer), (405, "METHOD_NOT_ALLOWED"));
     let answer = gateway.post("/rooms/r/peers/p", ACME, json!({})).await;
-    assert_eq!(error(&answer), (404, "NOT_FOUND"));
+    assert_eq!(error(&answer), (415, "UNSUPPORTED_MEDIA_TYPE"));
     let answer = gateway.get("/rooms/%FF", ACME).await;
     assert_eq!(error(&answer), (400, "BAD_REQUEST"));
     let (call, _, ws) = gateway.dial(json!({})).await;

@@ -448,6 +448,9 @@ fn word(kind: &CallEventKind) -> String {
         CallEventKind::Cancelled => "cancelled".to_string(),
         CallEventKind::Terminated => "terminated".to_string(),
         CallEventKind::Error(_) => "error".to_string(),
+        CallEventKind::OtherJoined(peer) => format!("{peer} joined"),
+        CallEventKind::OtherLeft { peer, reason } => format!("{peer} left: {reason}"),
+        CallEventKind::Web(event) => format!("{event:?}"),
         CallEventKind::Ended(summary) => {
             format!("ended {}", summary.end_reason.unwrap_or("for no reason"))
         }

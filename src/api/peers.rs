@@ -1,0 +1,235 @@
+//! WebRTC peers of rooms over HTTP: `POST /rooms/{room}/peers/{peer}` with an
+//! SDP offer, then `PATCH`, `DELETE` and an event stream on the resource that
+//! the answer's `Location` names. WHIP (RFC 9725) and WHEP clients work with
+//! it as they are.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use crate::call::request::{CallError, CallReply, CallRequest, Stream, WebRequest};
+use crate::ids::{AppId, CallId, RoomKey};
+
+use super::Shared;
+use super::auth::Permit;
+use super::body::{StreamBody, read_bytes};
+use super::error::{ApiError, done};
+
+const SDP: &str = "application/sdp";
+const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
+/// RFC 5789 section 3.1.
+const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
+
+/// `POST /rooms/{room}/peers/{peer}`
+pub async fn join(
+    State(shared): State<Arc<Shared>>,
+    Path((room, peer)): Path<(String, String)>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let (parts, body) = request.into_parts();
+    let stream = shared.place(&parts, room, peer)?;
+    if shared.draining() {
+        return Err(ApiError::draining());
+    }
+    if media_type(&parts.headers) != Some(SDP) {
+        return Err(unsupported("an SDP offer", SDP));
+    }
+    let offer = read_bytes(body).await?;
+    let shard = shared.shards.of_room(&stream.room);
+    let request = WebRequest::Join {
+        stream: stream.clone(),
+        offer: offer.to_vec(),
+    };
+    match shared.ask(shard, CallRequest::Web(request)).await? {
+        CallReply::WebJoined {
+            peer,
+            answer,
+            ufrag,
+        } => {
+            let location = location(&stream, peer);
+            let mut response = (StatusCode::CREATED, answer).into_response();
+            let headers = response.headers_mut();
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(SDP));
+            headers.insert(header::ETAG, etag(&ufrag));
+            headers.insert(ACCEPT_PATCH, HeaderValue::from_static(FRAGMENT));
+            if let Ok(location) = HeaderValue::from_str(&location) {
+                headers.insert(header::LOCATION, location);
+            }
+            Ok(response)
+        }
+        other => Err(refused(other)),
+    }
+}
+
+/// `PATCH /rooms/{room}/peers/{peer}/{id}`: a fragment (RFC 8840) or a whole
+/// new offer.
+pub async fn patch(
+    State(shared): State<Arc<Shared>>,
+    Path((room, peer, id)): Path<(String, String, String)>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let (parts, body) = request.into_parts();
+    let stream = shared.place(&parts, room, peer)?;
+    let peer = peer_id(&id)?;
+    let kind = media_type(&parts.headers);
+    let is_offer = kind == Some(SDP);
+    if !is_offer && kind != Some(FRAGMENT) {
+        return Err(unsupported(
+            "a fragment or an offer",
+            "application/trickle-ice-sdpfrag or application/sdp",
+        ));
+    }
+    let body = read_bytes(body).await?.to_vec();
+    let request = if is_offer {
+        WebRequest::Offer {
+            peer,
+            stream,
+            offer: body,
+        }
+    } else {
+        WebRequest::Fragment {
+            peer,
+            stream,
+            fragment: body,
+        }
+    };
+    match shared.ask(peer.shard, CallRequest::Web(request)).await? {
+        CallReply::Done => Ok(StatusCode::NO_CONTENT.into_response()),
+        CallReply::WebAnswered { answer, ufrag } => {
+            let kind = if is_offer { SDP } else { FRAGMENT };
+            let mut response = answer.into_response();
+            let headers = response.headers_mut();
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+            headers.insert(header::ETAG, etag(&ufrag));
+            Ok(response)
+        }
+        other => Err(refused(other)),
+    }
+}
+
+/// `DELETE /rooms/{room}/peers/{peer}/{id}`
+pub async fn leave(
+    State(shared): State<Arc<Shared>>,
+    Path((room, peer, id)): Path<(String, String, String)>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let (parts, _) = request.into_parts();
+    let stream = shared.place(&parts, room, peer)?;
+    let peer = peer_id(&id)?;
+    let request = WebRequest::Leave { peer, stream };
+    match shared.ask(peer.shard, CallRequest::Web(request)).await? {
+        CallReply::Done => Ok(done()),
+        other => Err(refused(other)),
+    }
+}
+
+/// `OPTIONS` on either path (RFC 9725 section 4.2): what may be sent.
+pub async fn options() -> Response {
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    let headers = response.headers_mut();
+    headers.insert(
+        HeaderName::from_static("accept-post"),
+        HeaderValue::from_static(SDP),
+    );
+    headers.insert(ACCEPT_PATCH, HeaderValue::from_static(FRAGMENT));
+    response
+}
+
+impl Shared {
+    /// The place that the path names, if the credential reaches it.
+    pub(super) fn place(
+        &self,
+        parts: &Parts,
+        room: String,
+        peer: String,
+    ) -> Result<Stream, ApiError> {
+        let app: AppId = match self.gate.permit(parts)? {
+            Permit::App(app) => app,
+            Permit::Room(app, its_room, its_peer) if its_room == room && its_peer == peer => app,
+            Permit::Room(..) => {
+                return Err(ApiError::forbidden(
+                    "this token is for another room or another peer name",
+                ));
+            }
+            Permit::Call(..) | Permit::Notify(..) => {
+                return Err(ApiError::forbidden(
+                    "this needs a room token (POST /token/room) or the app_secret",
+                ));
+            }
+        };
+        let stream = StreamBody {
+            room: Some(room),
+            peer: Some(peer),
+            record: None,
+        };
+        stream.stream(&app, "path")
+    }
+}
+
+/// The id in a resource's path.
+pub(super) fn peer_id(text: &str) -> Result<CallId, ApiError> {
+    text.parse()
+        .map_err(|_| ApiError::from(CallError::UnknownPeer))
+}
+
+fn location(stream: &Stream, peer: CallId) -> String {
+    let RoomKey { name, .. } = &stream.room;
+    format!(
+        "/rooms/{}/peers/{}/{peer}",
+        path_segment(name),
+        path_segment(&stream.peer)
+    )
+}
+
+/// A path segment (RFC 3986 section 3.3): everything but the unreserved
+/// characters is percent-encoded.
+fn path_segment(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                encoded.push(char::from(byte));
+            }
+            _ => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
+}
+
+/// Names the ICE session (RFC 9725 section 4.3.1).
+fn etag(ufrag: &str) -> HeaderValue {
+    HeaderValue::from_str(&format!("\"{ufrag}\"")).unwrap_or(HeaderValue::from_static("\"\""))
+}
+
+fn media_type(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    Some(value.split(';').next().unwrap_or_default().trim())
+}
+
+fn unsupported(what: &str, kind: &str) -> ApiError {
+    ApiError::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "UNSUPPORTED_MEDIA_TYPE",
+        format!("send {what} with Content-Type: {kind}"),
+    )
+}
+
+fn refused(reply: CallReply) -> ApiError {
+    match reply {
+        CallReply::Refused(error) => error.into(),
+        _ => ApiError::from(CallError::UnknownPeer),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_anything_in_it_makes_one_path_segment() {
+        assert_eq!(path_segment("a b/ü~1"), "a%20b%2F%C3%BC~1");
+    }
+}
