@@ -22,6 +22,7 @@ mod in_dialog;
 mod incoming;
 mod outgoing;
 mod output;
+mod ports;
 mod query;
 pub mod request;
 pub mod room;

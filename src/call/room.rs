@@ -4,17 +4,18 @@
 //! [`RoomNotice`]s.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use crate::call::clock::WallClock;
 use crate::call::event::CallEvent;
+pub use crate::call::ports::{LegAddress, OpenPorts, Ports, PortsError};
 use crate::call::request::{
     CallError, MediaSnapshot, PeerKind, RoomPeerSnapshot, RoomSnapshot, Stream,
 };
 use crate::call::web_peer::{Web, WebEvent, WebPeer, WebSettings};
-use crate::ids::{AppId, CallId, LegId, MediaPort, RoomKey, ShardId};
+use crate::ids::{AppId, CallId, LegId, RoomKey, ShardId};
 use crate::media::{LegOptions, LegStats, Remote, Table};
 use crate::sdp::Codec;
 
@@ -150,45 +151,6 @@ impl RoomNotice {
             RoomNotice::Statistics { asker, .. } => *asker,
         }
     }
-}
-
-/// Our transport addresses of a leg, as they go into the SDP.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LegAddress {
-    /// Advertised address.
-    pub address: IpAddr,
-    /// RTP port, even (RFC 3550 section 11).
-    pub rtp_port: u16,
-    /// RTCP port.
-    pub rtcp_port: u16,
-}
-
-/// A pair of bound sockets, as the io room handed it out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OpenPorts {
-    /// Index of the RTP socket.
-    pub rtp: MediaPort,
-    /// Index of the RTCP socket.
-    pub rtcp: MediaPort,
-    /// Address for the SDP.
-    pub local: LegAddress,
-}
-
-/// Why no ports were to be had.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PortsError {
-    /// The shard's slice of the range is used up.
-    Exhausted,
-    /// The gateway has no address of this family, or the system refused.
-    Unavailable(String),
-}
-
-/// Opens and closes port pairs; implemented by the shard over its sockets.
-pub trait Ports {
-    /// A fresh pair of the family.
-    fn open(&mut self, now: Instant, ipv6: bool) -> Result<OpenPorts, PortsError>;
-    /// Gives a pair back.
-    fn close(&mut self, now: Instant, ports: OpenPorts);
 }
 
 /// The rooms and legs of a shard.
