@@ -2,6 +2,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::*;
+use crate::ids::MediaPort;
 use crate::media::{Latch, PayloadMapping, TableSettings};
 
 /// Hands out as many pairs as it was told to.

@@ -10,7 +10,7 @@ use super::packet::{Packet, Verdict};
 use super::payload::Mapped;
 use super::rtcp;
 use super::rtp::{self, Header};
-use super::stats::{Sequence, Step};
+use super::stats::{MAX_DROPOUT, MAX_MISORDER, Sequence, Step};
 use super::table::{Notice, Route, Table, Tick};
 
 /// After an SSRC was left, its stragglers are dropped for this long, in ms;
@@ -82,12 +82,15 @@ impl Table {
         tick: Tick,
         packet: &mut Packet<'_>,
     ) -> Result<Verdict, DropReason> {
-        let header = Header::read(packet.bytes()).ok_or(DropReason::RtpInvalid)?;
         let receive = self.receive.get(i).ok_or(DropReason::UnknownPort)?;
         if !receive.is(receive_state::DESCRIBED) {
             return Err(DropReason::NoRemote);
         }
-        self.admit(i)?;
+        // Before anything is believed of a protected packet: its source is
+        // learned, and its padding read, only once it is authentic.
+        self.admit(i, packet, false)?;
+        let header = Header::read(packet.bytes()).ok_or(DropReason::RtpInvalid)?;
+        let receive = &self.receive[i];
         let mapped = receive.payloads.map(header.payload_type);
         if mapped == Mapped::Unknown {
             return Err(DropReason::UnknownPayload);
@@ -268,10 +271,18 @@ impl Table {
                 return Err(reason);
             }
         };
+        let secure = send.is(send_state::SECURE);
+        if secure && restarted {
+            // The peer counts rollovers: the sequence goes on without a jump.
+            send.set(send_state::HAS_SOURCE, false);
+        }
         if !send.is(send_state::HAS_SOURCE) || send.source_ssrc != header.ssrc {
             rebase(send, tick, header, clock_rate);
         }
         let sequence = header.sequence.wrapping_add(send.sequence_offset);
+        if secure && is_jump(sequence.wrapping_sub(send.sequence)) {
+            return Err(DropReason::SequenceJump);
+        }
         let timestamp = header.timestamp.wrapping_add(send.timestamp_offset);
         if restarted || sequence.wrapping_sub(send.sequence) < 0x8000 {
             send.sequence = sequence;
@@ -280,14 +291,13 @@ impl Table {
         send.packets += 1;
         send.bytes += header.payload_len as u64;
         send.last_ms = tick.ms;
-        rtp::rewrite(
-            packet.bytes_mut(),
-            payload_type,
-            sequence,
-            timestamp,
-            send.ssrc,
-        );
-        let (port, connected) = (send.port, send.is(send_state::CONNECTED));
+        let (port, ssrc, connected) = (send.port, send.ssrc, send.is(send_state::CONNECTED));
+        // The sink agreed to none (RFC 8285 section 5 lets a relay take it off).
+        rtp::strip_extension(packet);
+        rtp::rewrite(packet.bytes_mut(), payload_type, sequence, timestamp, ssrc);
+        if secure {
+            self.seal(sink, packet, false)?;
+        }
         let to = match connected {
             true => None,
             false => Some(self.rtp_destination(sink)?),
@@ -306,7 +316,7 @@ impl Table {
     #[cold]
     fn judge_rtcp(&mut self, route: Route, packet: &mut Packet<'_>) -> Result<Verdict, DropReason> {
         let i = route.leg as usize;
-        self.admit(i)?;
+        self.admit(i, packet, true)?;
         let receive = self.receive.get(i).ok_or(DropReason::UnknownPort)?;
         let cold = self.cold.get_mut(i).ok_or(DropReason::UnknownPort)?;
         let described = cold.remote.as_mut().ok_or(DropReason::NoRemote)?;
@@ -376,9 +386,17 @@ impl Table {
             return Ok(Verdict::Consumed);
         }
         packet.set_len(len);
+        self.seal(sink, packet, true)?;
         let to = (!connected).then_some(to);
         Ok(Verdict::Forward { port, to })
     }
+}
+
+/// Whether a sequence number this far ahead (or, wrapped, behind) is neither
+/// the next few nor a straggler (RFC 3550 A.1).
+#[inline]
+fn is_jump(ahead: u16) -> bool {
+    (MAX_DROPOUT..u16::MAX - MAX_MISORDER).contains(&ahead)
 }
 
 /// Time of arrival in units of the payload's clock (RFC 3550 A.8).

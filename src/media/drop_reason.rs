@@ -74,6 +74,19 @@ drop_reasons! {
     SinkNotReady = "sink_not_ready",
     /// The leg is to be protected and cannot be yet: nothing passes in the clear.
     NotYetSecured = "not_yet_secured",
+    /// SRTP whose tag does not fit: another key, or changed on the way.
+    SrtpAuthFailed = "srtp_auth_failed",
+    /// SRTP that came before, or is older than what is remembered.
+    SrtpReplayed = "srtp_replayed",
+    /// Too short to be SRTP.
+    SrtpTooShort = "srtp_too_short",
+    /// An SRTP key has protected all the packets it may.
+    SrtpKeyExhausted = "srtp_key_exhausted",
+    /// A jump of the sequence that nothing followed yet, on its way to a
+    /// protected leg, whose rollover counter it would confuse.
+    SequenceJump = "sequence_jump",
+    /// The slot has no room for what protection appends.
+    NoTrailerRoom = "no_trailer_room",
     /// The datagram was longer than a slot holds.
     Truncated = "truncated",
     /// It arrived for a port that has since been given back.

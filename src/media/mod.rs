@@ -22,6 +22,7 @@
 //! | [`dtls`] | keys by handshake, over an engine that is handed in |
 //! | `security` | which legs are protected, and their keys |
 //! | [`generated`] | datagrams and deadlines of the table's own |
+//! | [`srtp`] | RFC 3711 and RFC 7714 |
 //! | [`stats`] | RFC 3550 A.3 and A.8 |
 
 pub mod batch;
@@ -37,6 +38,7 @@ pub mod rtcp;
 pub mod rtp;
 mod security;
 mod shared;
+pub mod srtp;
 pub mod stats;
 pub mod stun;
 pub mod table;

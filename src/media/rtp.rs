@@ -2,6 +2,8 @@
 
 use rtp_rs::RtpReader;
 
+use super::packet::Packet;
+
 /// Bytes of the fixed header (RFC 3550 section 5.1).
 pub const FIXED_HEADER: usize = 12;
 
@@ -51,6 +53,30 @@ pub fn rewrite(packet: &mut [u8], payload_type: u8, sequence: u16, timestamp: u3
     header[2..4].copy_from_slice(&sequence.to_be_bytes());
     header[4..8].copy_from_slice(&timestamp.to_be_bytes());
     header[8..12].copy_from_slice(&ssrc.to_be_bytes());
+}
+
+/// Takes a header extension out of a packet that [`Header::read`] found valid:
+/// what was agreed on with one peer means nothing to another (RFC 8285).
+#[inline]
+pub fn strip_extension(packet: &mut Packet<'_>) {
+    const EXTENDED: u8 = 0x10;
+    let bytes = packet.bytes();
+    let Some(&first) = bytes.first().filter(|first| *first & EXTENDED != 0) else {
+        return;
+    };
+    let from = FIXED_HEADER + 4 * usize::from(first & 0x0f);
+    let Some(&[high, low]) = bytes.get(from + 2..from + 4) else {
+        return;
+    };
+    let to = from + 4 + 4 * usize::from(u16::from_be_bytes([high, low]));
+    let len = bytes.len();
+    if to > len {
+        return;
+    }
+    let bytes = packet.bytes_mut();
+    bytes.copy_within(to.., from);
+    bytes[0] = first & !EXTENDED;
+    packet.set_len(len - (to - from));
 }
 
 #[cfg(test)]

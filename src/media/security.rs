@@ -3,6 +3,8 @@
 
 use super::drop_reason::DropReason;
 use super::leg::{receive_state, send_state};
+use super::packet::Packet;
+use super::srtp::{Protector, Sealable, Unprotector};
 use super::table::Table;
 use crate::ids::LegId;
 use crate::keying::{MasterKey, Security};
@@ -12,6 +14,8 @@ use crate::keying::{MasterKey, Security};
 pub(super) struct SrtpSession {
     /// Master key of what we send, and of what we receive.
     keys: (MasterKey, MasterKey),
+    protector: Protector,
+    unprotector: Unprotector,
 }
 
 /// What one leg was described with, and the keys it has so far.
@@ -38,8 +42,15 @@ impl Table {
         };
         let same = |session: &SrtpSession| session.keys.0 == *send && session.keys.1 == *receive;
         if !security.session.as_deref().is_some_and(same) {
-            let keys = (send.clone(), receive.clone());
-            security.session = Some(Box::new(SrtpSession { keys }));
+            // Keys that are none leave the leg closed.
+            security.session = match (Protector::new(send), Unprotector::new(receive)) {
+                (Ok(protector), Ok(unprotector)) => Some(Box::new(SrtpSession {
+                    keys: (send.clone(), receive.clone()),
+                    protector,
+                    unprotector,
+                })),
+                (Err(_), _) | (_, Err(_)) => None,
+            };
         }
         self.mark_secure(i, true);
     }
@@ -77,23 +88,59 @@ impl Table {
         self.security[i] = LegSecurity::default();
     }
 
-    /// Whether what came in on the leg may be read as it is.
+    /// Unprotects what came in on a protected leg.
     #[inline]
-    pub(super) fn admit(&self, i: usize) -> Result<(), DropReason> {
+    pub(super) fn admit(
+        &mut self,
+        i: usize,
+        packet: &mut Packet<'_>,
+        rtcp: bool,
+    ) -> Result<(), DropReason> {
         match self.receive.get(i) {
-            Some(receive) if receive.is(receive_state::SECURE) => Err(DropReason::NotYetSecured),
-            Some(_) => Ok(()),
-            None => Err(DropReason::UnknownPort),
+            Some(receive) if !receive.is(receive_state::SECURE) => return Ok(()),
+            Some(_) => {}
+            None => return Err(DropReason::UnknownPort),
+        }
+        let session = self.security.get_mut(i).and_then(|s| s.session.as_mut());
+        let session = session.ok_or(DropReason::NotYetSecured)?;
+        match rtcp {
+            true => session.unprotector.rtcp(packet),
+            false => session.unprotector.rtp(packet),
         }
     }
 
-    /// Whether what goes out on the leg may be sent as it is.
+    /// Whether the leg could send: it is in the clear, or has its keys.
     #[inline]
     pub(super) fn release(&self, i: usize) -> Result<(), DropReason> {
         match self.send.get(i) {
-            Some(send) if send.is(send_state::SECURE) => Err(DropReason::NotYetSecured),
-            Some(_) => Ok(()),
+            Some(send) if !send.is(send_state::SECURE) => Ok(()),
+            Some(_) => match self.security.get(i).map(|s| s.session.is_some()) {
+                Some(true) => Ok(()),
+                Some(false) | None => Err(DropReason::NotYetSecured),
+            },
             None => Err(DropReason::NotLinked),
+        }
+    }
+
+    /// Protects what goes out on a protected leg.
+    #[inline]
+    pub(super) fn seal(
+        &mut self,
+        i: usize,
+        packet: &mut Packet<'_>,
+        rtcp: bool,
+    ) -> Result<(), DropReason> {
+        match self.send.get(i) {
+            Some(send) if !send.is(send_state::SECURE) => return Ok(()),
+            Some(_) => {}
+            None => return Err(DropReason::NotLinked),
+        }
+        let session = self.security.get_mut(i).and_then(|s| s.session.as_mut());
+        let session = session.ok_or(DropReason::NotYetSecured)?;
+        let packet = Sealable::new(packet)?;
+        match rtcp {
+            true => session.protector.rtcp(packet),
+            false => session.protector.rtp(packet),
         }
     }
 

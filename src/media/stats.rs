@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 /// A step forward of the sequence number below this is loss, from it on a
 /// restarted source (RFC 3550 A.1, `MAX_DROPOUT`).
-const MAX_DROPOUT: u16 = 3000;
+pub(super) const MAX_DROPOUT: u16 = 3000;
 /// A step back up to this is reordering (RFC 3550 A.1, `MAX_MISORDER`).
-const MAX_MISORDER: u16 = 100;
+pub(super) const MAX_MISORDER: u16 = 100;
 
 /// Numbers of one leg, as of the moment they were asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]

@@ -343,11 +343,6 @@ impl Table {
         stats
     }
 
-    /// The SSRC that the leg's peer sees; `None` when the leg is gone.
-    pub fn ssrc(&self, leg: LegId) -> Option<u32> {
-        self.live(leg).map(|i| self.send[i].ssrc)
-    }
-
     /// The leg's numbers as of now; `None` when it is gone.
     pub fn stats(&self, leg: LegId) -> Option<LegStats> {
         self.live(leg).map(|i| self.stats_at(i))

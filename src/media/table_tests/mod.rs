@@ -166,6 +166,7 @@ impl Rtp {
     }
 }
 
+mod protected;
 mod relay;
 mod rtcp;
 mod security;
