@@ -16,7 +16,7 @@ fuzz_target!(|text: &[u8]| {
     for address in ["203.0.113.1", "2001:db8::1"] {
         let address = address.parse().expect("an address");
         let local = Local::new(address, 30000, 30001, 7);
-        let _ = apply_answer(&offer(&local), &session);
+        let _ = offer(&local).and_then(|ours| apply_answer(&ours, &session));
         let mut leg = Exchange::new(local);
         if let Ok((answer, negotiated)) = leg.answer(&session, &Codec::ALL) {
             assert_eq!(answer.media.len(), session.media.len());

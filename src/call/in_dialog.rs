@@ -177,7 +177,8 @@ impl Calls {
 
     /// Takes an answer to our offer; the error is one for the integrator.
     pub(super) fn apply_answer(&mut self, id: CallId, body: Option<&Body>) -> Result<(), String> {
-        let Some(exchange) = self.calls.get(&id).and_then(|call| call.exchange.as_ref()) else {
+        let call = self.calls.get_mut(&id);
+        let Some(exchange) = call.and_then(|call| call.exchange.as_mut()) else {
             return Ok(());
         };
         let body = body.ok_or("the peer answered without a session description")?;

@@ -7,7 +7,7 @@ use super::direction::Direction;
 use super::negotiated::Negotiated;
 use super::numbers::PayloadNumbers;
 use super::offer_answer::{self, Local, NegotiationError};
-use super::session::{Media, Profile, Session};
+use super::session::{Media, Session};
 
 /// One leg's descriptions, from its first to its last.
 #[derive(Debug, Clone)]
@@ -47,16 +47,18 @@ impl Exchange {
     ///
     /// # Errors
     /// [`NegotiationError::NoCommonCodec`] when none of the leg's audio codecs
-    /// is allowed.
+    /// is allowed, [`NegotiationError::NoKeys`] when SRTP is required and has
+    /// no keys.
     pub fn offer(&mut self, allowed: &[Codec]) -> Result<Session, NegotiationError> {
         let local = self.local.narrowed(allowed);
         if !local.codecs.iter().any(|entry| entry.codec.is_audio()) {
             return Err(NegotiationError::NoCommonCodec);
         }
         let audio_line = self.audio_line();
-        let profile = audio_line.map_or(Profile::RtpAvp, |(_, media)| media.profile.clone());
+        let profile = audio_line.map(|(_, media)| media.profile.clone());
+        let profile = profile.unwrap_or_else(|| local.security.profile());
         let place = audio_line.map_or(0, |(place, _)| place);
-        let mut offer = offer_answer::offer_with(&local, &mut self.numbers, profile);
+        let mut offer = offer_answer::offer_with(&local, &mut self.numbers, profile)?;
         if let Some(sent) = &self.sent {
             // RFC 3264 section 8: as many m-lines as before, in their order.
             let mut lines: Vec<Media> = sent.media.iter().map(Media::refused).collect();
@@ -93,6 +95,7 @@ impl Exchange {
                 }
             }
         }
+        self.local.security.remember(&negotiated.security);
         Ok((self.versioned(answer), negotiated))
     }
 
@@ -101,9 +104,11 @@ impl Exchange {
     ///
     /// # Errors
     /// As [`offer_answer::apply_answer`].
-    pub fn apply_answer(&self, answer: &Session) -> Result<Negotiated, NegotiationError> {
+    pub fn apply_answer(&mut self, answer: &Session) -> Result<Negotiated, NegotiationError> {
         let offered = self.offered.as_ref().ok_or(NegotiationError::NoOffer)?;
-        offer_answer::apply_answer(offered, answer)
+        let negotiated = offer_answer::apply_answer(offered, answer)?;
+        self.local.security.remember(&negotiated.security);
+        Ok(negotiated)
     }
 
     /// The last description sent, to be repeated as it is (a session refresh).

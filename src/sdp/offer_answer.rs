@@ -9,8 +9,8 @@ use super::ice::IceError;
 use super::negotiated::{Negotiated, NegotiatedCodec};
 use super::numbers::PayloadNumbers;
 use super::parse::parse_rtcp;
+use super::security::{self, LocalSecurity};
 use super::session::{Address, Attribute, Media, MediaKind, Origin, Profile, Session};
-use crate::keying::Security;
 
 /// The gateway's side of one leg's session: what its descriptions say.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,10 +29,12 @@ pub struct Local {
     pub codecs: Vec<OfferedCodec>,
     /// What the gateway is willing to do.
     pub direction: Direction,
+    /// How its media may be protected.
+    pub security: LocalSecurity,
 }
 
 impl Local {
-    /// A leg that relays every codec both ways.
+    /// A leg that relays every codec both ways, in the clear.
     pub fn new(address: IpAddr, rtp_port: u16, rtcp_port: u16, session_id: u64) -> Self {
         Local {
             address,
@@ -42,6 +44,7 @@ impl Local {
             version: 1,
             codecs: Codec::ALL.into_iter().map(OfferedCodec::usual).collect(),
             direction: Direction::SendRecv,
+            security: LocalSecurity::off(),
         }
     }
 
@@ -70,9 +73,18 @@ pub enum NegotiationError {
     /// The answer does not describe the stream that was offered.
     #[error("the answer's media lines do not match the offer's")]
     Mismatch,
-    /// The transport is not plain RTP.
-    #[error("the audio transport is neither RTP/AVP nor RTP/AVPF")]
+    /// The transport is no RTP, or SRTP where that is off or was not offered.
+    #[error("the audio transport is not one of RTP that is spoken here")]
     Profile,
+    /// SRTP is offered without keys that can be used.
+    #[error("no usable a=crypto, and no a=fingerprint with a=setup and a=rtcp-mux")]
+    NoKeys,
+    /// SRTP is required, and the peer has none.
+    #[error("SRTP is required, and the audio stream has none")]
+    NotProtected,
+    /// The answer took SRTP keys that were not offered, or none that is usable.
+    #[error("the answer's a=crypto or a=setup does not fit what was offered")]
+    Crypto,
     /// A WebRTC peer's transport is not DTLS-SRTP.
     #[error("the audio transport of a WebRTC offer is UDP/TLS/RTP/SAVPF")]
     NotWebRtc,
@@ -99,16 +111,26 @@ pub enum NegotiationError {
 /// The description to offer (RFC 3264 section 5): one audio stream with all of
 /// `local`'s codecs and rtcp-mux. A payload number that is listed twice or is
 /// past 127 is replaced.
-pub fn offer(local: &Local) -> Session {
-    offer_with(local, &mut PayloadNumbers::new(), Profile::RtpAvp)
+///
+/// # Errors
+/// [`NegotiationError::NoKeys`] when SRTP is required and has no keys.
+pub fn offer(local: &Local) -> Result<Session, NegotiationError> {
+    let profile = local.security.profile();
+    offer_with(local, &mut PayloadNumbers::new(), profile)
 }
 
-pub(super) fn offer_with(local: &Local, numbers: &mut PayloadNumbers, profile: Profile) -> Session {
+pub(super) fn offer_with(
+    local: &Local,
+    numbers: &mut PayloadNumbers,
+    profile: Profile,
+) -> Result<Session, NegotiationError> {
+    let keys = local.security.offer()?;
     let mut codecs = local.codecs.clone();
     keep_matching_events(&mut codecs, |entry| entry.codec);
     let codecs = numbers.assign(&codecs);
-    let audio = describe_audio(local, profile, &codecs, true, local.direction, None);
-    describe(local, vec![audio])
+    let mut audio = describe_audio(local, profile, &codecs, true, local.direction, None);
+    audio.attributes.extend(keys);
+    Ok(describe(local, vec![audio]))
 }
 
 /// Answers an offer (RFC 3264 section 6): the first audio stream that can be
@@ -147,6 +169,7 @@ fn answer_audio(
     allowed: &[Codec],
 ) -> Result<(Media, Negotiated), NegotiationError> {
     let remote = Remote::read(offer, media, local.address)?;
+    let (keys, protection) = local.security.answer(offer, media)?;
     let mut common: Vec<(OfferedCodec, NegotiatedCodec)> = Vec::new();
     for theirs in media.codecs(&[]) {
         let Some(ours) = local
@@ -194,7 +217,7 @@ fn answer_audio(
     };
     let direction = asked.mirrored().and(local.direction);
     let ptime = packet_time(media);
-    let audio = describe_audio(
+    let mut audio = describe_audio(
         local,
         media.profile.clone(),
         &listed,
@@ -202,6 +225,7 @@ fn answer_audio(
         direction,
         ptime,
     );
+    audio.attributes.extend(keys);
     let negotiated = Negotiated {
         remote_rtp: remote.rtp,
         remote_rtcp: if rtcp_mux { remote.rtp } else { remote.rtcp },
@@ -211,7 +235,7 @@ fn answer_audio(
         held: !asked.receives(),
         codecs,
         ptime,
-        security: Security::Plain,
+        security: protection,
     };
     Ok((audio, negotiated))
 }
@@ -279,7 +303,7 @@ pub fn apply_answer(our_offer: &Session, answer: &Session) -> Result<Negotiated,
         held: own.sends() && !send,
         codecs,
         ptime: packet_time(theirs),
-        security: Security::Plain,
+        security: security::settle(ours, answer, theirs)?,
     })
 }
 
@@ -295,7 +319,7 @@ impl Remote {
         media: &Media,
         our_address: IpAddr,
     ) -> Result<Self, NegotiationError> {
-        if !media.profile.is_plain_rtp() {
+        if !media.profile.is_plain_rtp() && !media.profile.is_protected() {
             return Err(NegotiationError::Profile);
         }
         let address = match session.address_of(media) {

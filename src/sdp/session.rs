@@ -103,7 +103,15 @@ pub enum Profile {
     RtpAvp,
     /// `RTP/AVPF` (RFC 4585)
     RtpAvpf,
-    /// Anything else, as written: `RTP/SAVP`, `UDP/TLS/RTP/SAVPF`, `udptl`, ...
+    /// `RTP/SAVP` (RFC 3711)
+    RtpSavp,
+    /// `RTP/SAVPF` (RFC 5124)
+    RtpSavpf,
+    /// `UDP/TLS/RTP/SAVP` (RFC 5764)
+    UdpTlsRtpSavp,
+    /// `UDP/TLS/RTP/SAVPF` (RFC 5764)
+    UdpTlsRtpSavpf,
+    /// Anything else, as written: `udptl`, `TCP/RTP/AVP`, ...
     Other(String),
 }
 
@@ -283,6 +291,10 @@ impl Profile {
         match name.to_ascii_uppercase().as_str() {
             "RTP/AVP" => Profile::RtpAvp,
             "RTP/AVPF" => Profile::RtpAvpf,
+            "RTP/SAVP" => Profile::RtpSavp,
+            "RTP/SAVPF" => Profile::RtpSavpf,
+            "UDP/TLS/RTP/SAVP" => Profile::UdpTlsRtpSavp,
+            "UDP/TLS/RTP/SAVPF" => Profile::UdpTlsRtpSavpf,
             _ => Profile::Other(name.to_owned()),
         }
     }
@@ -292,27 +304,28 @@ impl Profile {
         match self {
             Profile::RtpAvp => "RTP/AVP",
             Profile::RtpAvpf => "RTP/AVPF",
+            Profile::RtpSavp => "RTP/SAVP",
+            Profile::RtpSavpf => "RTP/SAVPF",
+            Profile::UdpTlsRtpSavp => "UDP/TLS/RTP/SAVP",
+            Profile::UdpTlsRtpSavpf => "UDP/TLS/RTP/SAVPF",
             Profile::Other(name) => name,
         }
     }
 
-    /// Whether it is DTLS-SRTP with feedback, as browsers speak it (RFC 5764).
-    pub fn is_webrtc(&self) -> bool {
-        match self {
-            Profile::RtpAvp | Profile::RtpAvpf => false,
-            Profile::Other(name) => {
-                name.eq_ignore_ascii_case("UDP/TLS/RTP/SAVPF")
-                    || name.eq_ignore_ascii_case("UDP/TLS/RTP/SAVP")
-            }
-        }
+    /// Whether its keys come from a DTLS handshake (RFC 5764), as those of
+    /// browsers do.
+    pub fn is_dtls(&self) -> bool {
+        matches!(self, Profile::UdpTlsRtpSavp | Profile::UdpTlsRtpSavpf)
     }
 
-    /// Whether the relay speaks it.
+    /// Whether its packets are SRTP.
+    pub fn is_protected(&self) -> bool {
+        self.is_dtls() || matches!(self, Profile::RtpSavp | Profile::RtpSavpf)
+    }
+
+    /// Whether the relay speaks it in the clear.
     pub fn is_plain_rtp(&self) -> bool {
-        match self {
-            Profile::RtpAvp | Profile::RtpAvpf => true,
-            Profile::Other(_) => false,
-        }
+        matches!(self, Profile::RtpAvp | Profile::RtpAvpf)
     }
 }
 

@@ -68,7 +68,7 @@ pub fn answer(
         .enumerate()
         .find(|(_, media)| media.is_live_audio())
         .ok_or(NegotiationError::NoAudio)?;
-    if !theirs.profile.is_webrtc() {
+    if !theirs.profile.is_dtls() {
         return Err(NegotiationError::NotWebRtc);
     }
     if theirs.attribute("rtcp-mux").is_none() {

@@ -180,7 +180,7 @@ fn mutated(random: &mut Random) -> Vec<u8> {
 fn twenty_thousand_broken_descriptions_break_nothing() {
     let mut random = Random(0x0073_6470_2026);
     let mut leg = Exchange::new(local());
-    let ours = offer(&local());
+    let ours = offer(&local()).unwrap();
     let six = local_at("2001:db8::1".parse().unwrap());
     let (mut read, mut agreed) = (0, 0);
     for _ in 0..20_000 {

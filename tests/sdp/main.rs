@@ -6,6 +6,7 @@ mod dialog;
 mod hostile;
 mod offer_answer;
 mod real_devices;
+mod security;
 
 use std::net::IpAddr;
 

@@ -238,7 +238,7 @@ fn ipv6_is_answered_with_ipv6_only() {
 fn the_media_servers_bare_line_feeds_and_one_letter_name_are_read() {
     let answer = real!("media-server");
     assert_eq!(answer.name, "m");
-    let negotiated = apply_answer(&offer(&local()), &answer).unwrap();
+    let negotiated = apply_answer(&offer(&local()).unwrap(), &answer).unwrap();
     assert_eq!(
         codecs(&negotiated),
         ["PCMA/8000 8/8", "telephone-event/8000 101/101"]
