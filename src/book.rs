@@ -12,6 +12,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use crate::ids::AppId;
+use crate::keying::{Srtp, SrtpKeying, SrtpPolicy};
 
 mod sip_server;
 pub use sip_server::{DEFAULT_SIP_PORT, SipHost, SipServer, SipServerError};
@@ -133,6 +134,21 @@ pub struct Number {
     pub answering: Answering,
     /// Defaults of outgoing calls.
     pub outgoing: Outgoing,
+    /// Whether media of its calls is protected; `None`: of incoming ones where
+    /// the caller offers it, of outgoing ones not.
+    pub srtp: Option<SrtpPolicy>,
+    /// Where the keys of our offers come from; `None`: SDES.
+    pub srtp_keying: Option<SrtpKeying>,
+}
+
+impl Number {
+    /// What the number's calls ask for, with `policy` where it does not say.
+    pub fn srtp(&self, policy: SrtpPolicy) -> Srtp {
+        Srtp {
+            policy: self.srtp.unwrap_or(policy),
+            keying: self.srtp_keying.unwrap_or(Srtp::OFF.keying),
+        }
+    }
 }
 
 /// Why the book refuses a call. `Display` tells the operator which rule
@@ -298,6 +314,8 @@ mod tests {
             client_id: None,
             answering: Answering::Ask,
             outgoing: Outgoing::default(),
+            srtp: None,
+            srtp_keying: None,
         }
     }
 

@@ -170,3 +170,43 @@ pub enum SrtpKeying {
     /// A DTLS handshake (RFC 5763).
     Dtls,
 }
+
+impl SrtpPolicy {
+    /// Its word in configuration and API: `off`, `optional` or `required`.
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "off" => Some(SrtpPolicy::Off),
+            "optional" => Some(SrtpPolicy::Optional),
+            "required" => Some(SrtpPolicy::Required),
+            _ => None,
+        }
+    }
+}
+
+impl SrtpKeying {
+    /// Its word in configuration and API: `sdes` or `dtls`.
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "sdes" => Some(SrtpKeying::Sdes),
+            "dtls" => Some(SrtpKeying::Dtls),
+            _ => None,
+        }
+    }
+}
+
+/// What one call asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Srtp {
+    /// Whether.
+    pub policy: SrtpPolicy,
+    /// How, where the gateway offers.
+    pub keying: SrtpKeying,
+}
+
+impl Srtp {
+    /// Media in the clear.
+    pub const OFF: Srtp = Srtp {
+        policy: SrtpPolicy::Off,
+        keying: SrtpKeying::Sdes,
+    };
+}

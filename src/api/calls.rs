@@ -147,6 +147,8 @@ fn call_json(call: &CallSnapshot) -> Value {
         "ended_ms": call.ended_ms,
         "end_reason": call.end_reason,
         "held": call.held,
+        "security": call.security,
+        "srtp_suite": call.srtp_suite,
         "media": call.media.as_ref().map(media_json),
     })
 }

@@ -13,6 +13,7 @@ use serde_json::json;
 use crate::book::{Hook, HookContentType, Number, SipAuth, SipHost, SipServer};
 use crate::call::request::{Action, CallReply, CallRequest, Dial, Direction};
 use crate::ids::{AppId, CallId};
+use crate::keying::{Srtp, SrtpKeying, SrtpPolicy};
 
 use super::Shared;
 use super::body::{StreamBody, read_json};
@@ -33,6 +34,8 @@ struct Body {
     hook: Option<String>,
     hook_content_type: Option<String>,
     streaming: Option<StreamBody>,
+    srtp: Option<String>,
+    srtp_keying: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -81,6 +84,7 @@ async fn prepare(shared: &Shared, app: AppId, body: Body) -> Result<Dial, ApiErr
     let given = |text: Option<String>| text.filter(|text| !text.is_empty());
     let hook = hook(given(body.hook), body.hook_content_type, book)?;
 
+    let srtp = srtp(given(body.srtp), given(body.srtp_keying), book)?;
     let outgoing = book
         .map(|number| number.outgoing.clone())
         .unwrap_or_default();
@@ -111,7 +115,27 @@ async fn prepare(shared: &Shared, app: AppId, body: Body) -> Result<Dial, ApiErr
         hook,
         stream,
         answer_timeout: shared.settings.answer_timeout,
+        srtp,
     })
+}
+
+fn srtp(
+    policy: Option<String>,
+    keying: Option<String>,
+    book: Option<&Arc<Number>>,
+) -> Result<Srtp, ApiError> {
+    let mut srtp = book.map_or(Srtp::OFF, |number| number.srtp(SrtpPolicy::Off));
+    if let Some(text) = policy {
+        let problem = "write off, optional or required";
+        let policy = SrtpPolicy::from_name(&text);
+        srtp.policy = policy.ok_or_else(|| ApiError::field("srtp", problem))?;
+    }
+    if let Some(text) = keying {
+        let keying = SrtpKeying::from_name(&text);
+        let problem = "write sdes or dtls";
+        srtp.keying = keying.ok_or_else(|| ApiError::field("srtp_keying", problem))?;
+    }
+    Ok(srtp)
 }
 
 async fn start(shared: &Arc<Shared>, dial: Dial) -> Result<Response, ApiError> {

@@ -20,6 +20,7 @@ use crate::call::request::{Action, CallError, CallReply, CallRequest};
 use crate::call::room::{RoomNotice, RoomRequest};
 use crate::call::state::{Call, Phase};
 use crate::ids::{CallId, ListenerId, RequestId, RoomKey, SessionId, ShardId};
+use crate::keying::Fingerprint;
 use crate::sip::agent::{Agent, Event, Transmit};
 use crate::timers::Timers;
 
@@ -42,6 +43,8 @@ pub struct CallSettings {
     pub realm: String,
     /// Addresses of our SIP listeners as peers see them, by [`ListenerId`].
     pub listeners: Vec<SocketAddr>,
+    /// Of the certificate for DTLS; without one there is none.
+    pub fingerprint: Option<Fingerprint>,
     /// Where call ids come from.
     pub seed: [u8; 32],
 }

@@ -8,8 +8,9 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 
 use crate::call::room::LegAddress;
+use crate::keying::{Fingerprint, Srtp};
 use crate::media::{Latch, PayloadMapping, Remote};
-use crate::sdp::{Codec, Exchange, Local, Negotiated, SdpError, Session};
+use crate::sdp::{Codec, Exchange, Local, LocalSecurity, Negotiated, SdpError, Session};
 use crate::sip::agent::Body;
 
 /// Reads a session description.
@@ -26,16 +27,21 @@ pub(super) fn body(session: &Session) -> Body {
 }
 
 /// A leg that has said nothing yet.
-pub(super) fn exchange(local: &LegAddress, random: &mut StdRng) -> Exchange {
+pub(super) fn exchange(
+    local: &LegAddress,
+    srtp: Srtp,
+    fingerprint: Option<&Fingerprint>,
+    random: &mut StdRng,
+) -> Exchange {
     // RFC 8866 section 5.2 wants numbers that fit a signed 64 bit integer;
     // peers are known to keep them in 32.
     let session_id = u64::from(random.random::<u32>() >> 1);
-    Exchange::new(Local::new(
-        local.address,
-        local.rtp_port,
-        local.rtcp_port,
-        session_id,
-    ))
+    let fill = |bytes: &mut [u8]| random.fill(bytes);
+    let security = LocalSecurity::new(srtp.policy, srtp.keying, fingerprint.cloned(), fill);
+    Exchange::new(Local {
+        security,
+        ..Local::new(local.address, local.rtp_port, local.rtcp_port, session_id)
+    })
 }
 
 /// All codecs, or those the room's other peer takes.

@@ -13,6 +13,7 @@ use crate::call::request::{CallError, CallReply, Direction, Stream};
 use crate::call::room::{LegAddress, Place, RoomRequest};
 use crate::call::state::{Call, Phase};
 use crate::ids::{CallId, RequestId, RoomKey, SessionId};
+use crate::keying::SrtpPolicy;
 use crate::sdp::{Codec, Session};
 use crate::sip::agent::{Authorization, Body, Credentials, IncomingInvite, Rejection};
 use crate::sip::digest::Algorithm;
@@ -137,6 +138,7 @@ impl Calls {
             sip_call_id: Arc::from(invite.sip_call_id.as_str()),
             sip_code: Some(100),
             ipv6,
+            srtp: number.srtp(SrtpPolicy::Optional),
             ..Call::new(id, app, Direction::Incoming, invite.source, now, phase)
         };
         self.calls.insert(id, call);
@@ -233,10 +235,11 @@ impl Calls {
         local: &LegAddress,
         allowed: Option<Vec<Codec>>,
     ) {
-        let mut exchange = description::exchange(local, &mut self.random);
         let Some(call) = self.calls.get_mut(&id) else {
             return;
         };
+        let fingerprint = self.settings.fingerprint.as_ref();
+        let mut exchange = description::exchange(local, call.srtp, fingerprint, &mut self.random);
         let Phase::Joining { offer, request, .. } = &mut call.phase else {
             return;
         };

@@ -33,12 +33,14 @@ impl Calls {
         let (from, to) = (dial.from_number.as_str(), dial.to_number.as_str());
         let (from, to) = (Arc::from(from), Arc::from(to));
         let stream = dial.stream.clone();
+        let srtp = dial.srtp;
         let phase = Phase::Opening { dial, request };
         let call = Call {
             from,
             to,
             stream: Some(stream.clone()),
             has_leg: true,
+            srtp,
             ..Call::new(id, app, Direction::Outgoing, callee, now, phase)
         };
         self.calls.insert(id, call);
@@ -61,10 +63,11 @@ impl Calls {
         local: &LegAddress,
         allowed: Option<Vec<Codec>>,
     ) {
-        let mut exchange = description::exchange(local, &mut self.random);
         let Some(call) = self.calls.get_mut(&id) else {
             return;
         };
+        let fingerprint = self.settings.fingerprint.as_ref();
+        let mut exchange = description::exchange(local, call.srtp, fingerprint, &mut self.random);
         let Phase::Opening { dial, request } = &call.phase else {
             return;
         };

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::book::{Book, Hook, SipAuth};
 use crate::ids::{AppId, CallId, RoomKey};
+use crate::keying::Srtp;
 
 /// One request from the api to the shard that owns the call or room.
 #[derive(Debug, Clone)]
@@ -104,6 +105,8 @@ pub struct Dial {
     pub stream: Stream,
     /// No final answer within this ends the call with 408.
     pub answer_timeout: Duration,
+    /// How its media is protected.
+    pub srtp: Srtp,
 }
 
 /// Where a call's media goes.
@@ -298,6 +301,10 @@ pub struct CallSnapshot {
     pub end_reason: Option<&'static str>,
     /// The peer has put us on hold.
     pub held: bool,
+    /// What the last description agreed on: `none`, `sdes` or `dtls`.
+    pub security: &'static str,
+    /// The SRTP suite, where the description names it.
+    pub srtp_suite: Option<&'static str>,
     /// Media statistics.
     pub media: Option<MediaSnapshot>,
 }

@@ -7,6 +7,7 @@ use std::time::Instant;
 use crate::call::clock::WallClock;
 use crate::call::request::{CallSnapshot, CallState, Dial, Direction, MediaSnapshot, Stream};
 use crate::ids::{AppId, CallId, RequestId, SessionId};
+use crate::keying::{Security, Srtp};
 use crate::sdp::{Codec, Exchange, Session};
 
 /// One SIP leg and the state around it.
@@ -37,6 +38,8 @@ pub(super) struct Call {
     pub allowed: Option<Vec<Codec>>,
     /// An offer of ours is on its way to the peer.
     pub offering: bool,
+    /// How its media is to be protected.
+    pub srtp: Srtp,
     pub phase: Phase,
 }
 
@@ -110,6 +113,7 @@ impl Call {
             exchange: None,
             allowed: None,
             offering: false,
+            srtp: Srtp::OFF,
             phase,
         }
     }
@@ -135,6 +139,13 @@ impl Call {
 
     /// Everything there is to tell about it.
     pub fn snapshot(&self, clock: &WallClock, media: Option<MediaSnapshot>) -> CallSnapshot {
+        let agreed = self.exchange.as_ref().and_then(Exchange::security);
+        let (security, srtp_suite) = match agreed {
+            None | Some(Security::Plain) => ("none", None),
+            Some(Security::Sdes { send, .. }) => ("sdes", Some(send.suite.name())),
+            // Its suite is the handshake's choice.
+            Some(Security::Dtls { .. }) => ("dtls", None),
+        };
         CallSnapshot {
             call: self.id,
             app: self.app.clone(),
@@ -151,6 +162,8 @@ impl Call {
             sip_code: self.sip_code,
             end_reason: self.end_reason,
             held: self.held,
+            security,
+            srtp_suite,
             media,
         }
     }

@@ -104,6 +104,8 @@ pub struct Number {
     pub sip_server: Setting<String>,
     pub sip_proxy: Setting<String>,
     pub sip_auth: Setting<Auth>,
+    pub srtp: Setting<String>,
+    pub srtp_keying: Setting<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

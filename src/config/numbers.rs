@@ -11,6 +11,7 @@ use crate::book::{
     SipAuth, SipServer, comparable,
 };
 use crate::ids::AppId;
+use crate::keying::{SrtpKeying, SrtpPolicy};
 
 use super::ConfigError;
 use super::error::{Source, nearest};
@@ -121,6 +122,18 @@ fn number(
             sip_proxy: read_server(source, &record.sip_proxy)?,
             sip_auth: read_auth(source, &record.sip_auth)?,
         },
+        srtp: read_word(
+            source,
+            &record.srtp,
+            SrtpPolicy::from_name,
+            "\"off\", \"optional\" or \"required\"",
+        )?,
+        srtp_keying: read_word(
+            source,
+            &record.srtp_keying,
+            SrtpKeying::from_name,
+            "\"sdes\" or \"dtls\"",
+        )?,
     })
 }
 
@@ -285,6 +298,21 @@ fn read_server(
         Ok(_) => Ok(Some(setting.get_ref().clone())),
         Err(problem) => Err(source.error(setting.span(), problem.to_string())),
     }
+}
+
+fn read_word<T>(
+    source: &Source<'_>,
+    setting: &Setting<String>,
+    from_name: fn(&str) -> Option<T>,
+    words: &str,
+) -> Result<Option<T>, ConfigError> {
+    let Some(setting) = setting else {
+        return Ok(None);
+    };
+    let text = setting.get_ref();
+    let known = from_name(text);
+    let unknown = || source.error(setting.span(), format!("{text:?} is not {words}"));
+    known.map(Some).ok_or_else(unknown)
 }
 
 fn optional(source: &Source<'_>, setting: &Setting<String>) -> Result<Option<String>, ConfigError> {

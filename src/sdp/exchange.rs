@@ -8,6 +8,7 @@ use super::negotiated::Negotiated;
 use super::numbers::PayloadNumbers;
 use super::offer_answer::{self, Local, NegotiationError};
 use super::session::{Media, Session};
+use crate::keying::Security;
 
 /// One leg's descriptions, from its first to its last.
 #[derive(Debug, Clone)]
@@ -34,6 +35,11 @@ impl Exchange {
     /// The leg's own side, with all its codecs under their current numbers.
     pub fn local(&self) -> &Local {
         &self.local
+    }
+
+    /// How the media is protected since the last exchange; `None` before it.
+    pub fn security(&self) -> Option<&Security> {
+        self.local.security.agreed()
     }
 
     /// What the gateway is willing to do from the next description on.

@@ -117,6 +117,11 @@ impl LocalSecurity {
         }
     }
 
+    /// What the last exchange agreed on.
+    pub(super) fn agreed(&self) -> Option<&Security> {
+        self.agreed.as_ref()
+    }
+
     /// Keeps what an exchange agreed on for those that follow.
     pub(super) fn remember(&mut self, security: &Security) {
         if let Some(Security::Sdes { send: old, .. }) = &self.agreed

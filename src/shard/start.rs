@@ -358,6 +358,7 @@ impl Plan {
             answer_timeout: self.config.calls.answer_timeout,
             realm: "ringwire".to_string(),
             listeners: listeners.iter().map(|l| l.advertised).collect(),
+            fingerprint: Some(self.dtls.fingerprint()),
             seed: rand::random(),
         };
         let agent = Agent::new(AgentSettings {

@@ -53,9 +53,19 @@ fn a_narrowed_offer_has_the_other_legs_order_and_matching_events() {
 fn an_rtcp_port_that_is_not_the_next_is_stated() {
     let mut local = local();
     local.rtcp_port = 30005;
-    assert!(offer(&local).unwrap().to_string().contains("\r\na=rtcp:30005\r\n"));
+    assert!(
+        offer(&local)
+            .unwrap()
+            .to_string()
+            .contains("\r\na=rtcp:30005\r\n")
+    );
     local.rtp_port = u16::MAX;
-    assert!(offer(&local).unwrap().to_string().contains("\r\na=rtcp:30005\r\n"));
+    assert!(
+        offer(&local)
+            .unwrap()
+            .to_string()
+            .contains("\r\na=rtcp:30005\r\n")
+    );
 }
 
 #[test]
@@ -68,7 +78,10 @@ fn one_number_for_two_codecs_in_our_own_list_is_mended() {
             ..OfferedCodec::usual(Codec::Opus)
         },
     ];
-    assert_eq!(media_lines(&offer(&local).unwrap())[0], "m=audio 30000 RTP/AVP 8 96");
+    assert_eq!(
+        media_lines(&offer(&local).unwrap())[0],
+        "m=audio 30000 RTP/AVP 8 96"
+    );
 }
 
 #[test]
@@ -151,7 +164,11 @@ fn an_answer_that_swaps_two_numbers_is_believed() {
 
 #[test]
 fn an_answers_unexplained_dynamic_number_means_what_the_offer_said() {
-    let negotiated = apply_answer(&offer(&local()).unwrap(), &peer("m=audio 4000 RTP/AVP 111 101")).unwrap();
+    let negotiated = apply_answer(
+        &offer(&local()).unwrap(),
+        &peer("m=audio 4000 RTP/AVP 111 101"),
+    )
+    .unwrap();
     assert_eq!(
         codecs(&negotiated),
         ["opus/48000/2 111/111", "telephone-event/8000 101/101"]
@@ -361,7 +378,9 @@ fn rtcp_mux_takes_both_sides() {
         let peer = peer(&format!("{PCMU}\n{lines}"));
         (
             answer(&peer, &local(), ALL).unwrap().1.rtcp_mux,
-            apply_answer(&offer(&local()).unwrap(), &peer).unwrap().rtcp_mux,
+            apply_answer(&offer(&local()).unwrap(), &peer)
+                .unwrap()
+                .rtcp_mux,
         )
     };
     assert_eq!(mux("a=rtcp-mux"), (true, true));

@@ -8,7 +8,8 @@ use super::{ALL, local, media_lines, peer};
 
 const KEY: &str = "inline:d0RmdmcmVCspeEc3QGZiNWpVLFJhQX1cfHAwJSoj";
 const OTHER_KEY: &str = "inline:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
-const PRINT: &str = "a=fingerprint:sha-1 00:01:02:03:04:05:06:07:08:09:0A:0B:0C:0D:0E:0F:10:11:12:13";
+const PRINT: &str =
+    "a=fingerprint:sha-1 00:01:02:03:04:05:06:07:08:09:0A:0B:0C:0D:0E:0F:10:11:12:13";
 
 fn leg(policy: SrtpPolicy, keying: SrtpKeying) -> Exchange {
     let fingerprint = Fingerprint {
@@ -176,10 +177,25 @@ fn an_answer_takes_one_offered_line_or_none_where_that_may_be() {
         (Required, "RTP/SAVP", String::new(), Err(NotProtected)),
         (Required, "RTP/AVP", String::new(), Err(NotProtected)),
         // Another tag, another suite under the tag, two lines, a broken key.
-        (Optional, "RTP/AVP", line(9, "AES_CM_128_HMAC_SHA1_80"), Err(Crypto)),
-        (Required, "RTP/SAVP", line(3, "AES_CM_128_HMAC_SHA1_32"), Err(Crypto)),
+        (
+            Optional,
+            "RTP/AVP",
+            line(9, "AES_CM_128_HMAC_SHA1_80"),
+            Err(Crypto),
+        ),
+        (
+            Required,
+            "RTP/SAVP",
+            line(3, "AES_CM_128_HMAC_SHA1_32"),
+            Err(Crypto),
+        ),
         (Required, "RTP/SAVP", format!("{good}\n{good}"), Err(Crypto)),
-        (Optional, "RTP/AVP", "a=crypto:3 x y".to_owned(), Err(Crypto)),
+        (
+            Optional,
+            "RTP/AVP",
+            "a=crypto:3 x y".to_owned(),
+            Err(Crypto),
+        ),
     ] {
         let mut leg = sdes(policy);
         leg.offer(ALL).unwrap();
@@ -232,10 +248,12 @@ fn an_answer_to_dtls_has_to_choose_a_role() {
         let answer = peer(&format!(
             "m=audio 4000 UDP/TLS/RTP/SAVP 8\n{PRINT}\na=setup:{setup}\na=rtcp-mux"
         ));
-        let got = leg.apply_answer(&answer).map(|agreed| match agreed.security {
-            Security::Dtls { role, .. } => role,
-            other => panic!("{other:?}"),
-        });
+        let got = leg
+            .apply_answer(&answer)
+            .map(|agreed| match agreed.security {
+                Security::Dtls { role, .. } => role,
+                other => panic!("{other:?}"),
+            });
         assert_eq!(got, expected, "{setup}");
     }
 }

@@ -369,6 +369,8 @@ fn number(text: &str, app: &str) -> Number {
         client_id: None,
         answering: Answering::Ask,
         outgoing: Outgoing::default(),
+        srtp: None,
+        srtp_keying: None,
     }
 }
 
@@ -400,6 +402,8 @@ fn snapshot(call: CallId, app: &str) -> Box<CallSnapshot> {
         sip_code: Some(486),
         end_reason: Some("rejected"),
         held: false,
+        security: "none",
+        srtp_suite: None,
         media: None,
     })
 }

@@ -11,6 +11,7 @@ use crate::call::request::{Action, CallReply, CallRequest, Dial, Stream};
 use crate::call::room::{LegAddress, OpenPorts, Ports, PortsError, Rooms};
 use crate::call::{CallSettings, Calls, Output, WallClock};
 use crate::ids::{AppId, CallId, ListenerId, MediaPort, RequestId, RoomKey, ShardId};
+use crate::keying::SrtpPolicy;
 use crate::media::{Table, TableSettings};
 use crate::sip::agent::{Agent, AgentSettings, Listener};
 use crate::sip::header::HeaderName;
@@ -96,6 +97,7 @@ impl House {
             answer_timeout: Duration::from_secs(180),
             realm: "ringwire".to_string(),
             listeners: vec![gateway],
+            fingerprint: None,
             seed: [2; 32],
         };
         let table = Table::new(
@@ -367,6 +369,7 @@ pub fn dial(room: &str, peer: &str) -> Dial {
         hook: None,
         stream: stream(room, peer),
         answer_timeout: Duration::from_secs(60),
+        srtp: crate::keying::Srtp::OFF,
     }
 }
 
@@ -380,6 +383,8 @@ fn book() -> Book {
         client_id: None,
         answering,
         outgoing: Outgoing::default(),
+        srtp: None,
+        srtp_keying: None,
     };
     let room = |room: &str| Answering::Room {
         room: room.to_string(),
@@ -395,9 +400,12 @@ fn book() -> Book {
         },
         algorithms: vec![DigestAlgorithm::Md5],
     });
+    let mut secret = number("secret", Answering::Echo);
+    secret.srtp = Some(SrtpPolicy::Required);
     Book::new(
         [],
         [
+            secret,
             number("ask", Answering::Ask),
             number("echo", Answering::Echo),
             number("own", room("own-{call_id}")),
@@ -409,7 +417,7 @@ fn book() -> Book {
     .unwrap()
 }
 
-/// A description of a peer with these payload types; those past 95 are opus.
+/// A description of a peer with these payload types, and lines that follow; those past 95 are opus.
 pub fn sdp(formats: &str) -> String {
     let direction = formats.split_once('/').map_or("sendrecv", |(_, d)| d);
     let formats = formats.split('/').next().unwrap_or_default();

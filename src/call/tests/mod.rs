@@ -5,3 +5,4 @@ mod ends;
 mod house;
 mod incoming;
 mod outgoing;
+mod security;
