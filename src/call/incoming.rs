@@ -261,7 +261,12 @@ impl Calls {
                 }
                 self.tell(now, id, CallEventKind::Error(error.to_string()));
                 let rejection = not_acceptable(&error.to_string());
-                self.turn_away(now, id, rejection, "no_common_codec");
+                let reason = if error.is_about_security() {
+                    "security_failed"
+                } else {
+                    "no_common_codec"
+                };
+                self.turn_away(now, id, rejection, reason);
                 return;
             }
         };

@@ -77,7 +77,7 @@ pub enum NegotiationError {
     #[error("the audio transport is not one of RTP that is spoken here")]
     Profile,
     /// SRTP is offered without keys that can be used.
-    #[error("no usable a=crypto, and no a=fingerprint with a=setup and a=rtcp-mux")]
+    #[error("no usable a=crypto, and no a=fingerprint with a=setup")]
     NoKeys,
     /// SRTP is required, and the peer has none.
     #[error("SRTP is required, and the audio stream has none")]
@@ -106,6 +106,16 @@ pub enum NegotiationError {
     /// Not one audio codec in common.
     #[error("no common audio codec")]
     NoCommonCodec,
+}
+
+impl NegotiationError {
+    /// Whether it is the protection of the media that was not agreed on.
+    pub fn is_about_security(self) -> bool {
+        matches!(
+            self,
+            NegotiationError::NoKeys | NegotiationError::NotProtected | NegotiationError::Crypto
+        )
+    }
 }
 
 /// The description to offer (RFC 3264 section 5): one audio stream with all of

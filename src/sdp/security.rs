@@ -150,11 +150,11 @@ impl LocalSecurity {
     }
 
     /// RFC 5763 section 5: active where there is a choice, but a role stays
-    /// while the association does (RFC 8842 section 5.5).
+    /// while the association does (RFC 8842 section 5.5). A peer without
+    /// rtcp-mux has no RTCP, which would need a handshake of its own.
     fn take_dtls(&self, session: &Session, media: &Media) -> Option<(Vec<Attribute>, Security)> {
         let fingerprints = dtls::fingerprints(session, media);
-        // Without rtcp-mux RTCP would need a handshake of its own.
-        if fingerprints.is_empty() || media.attribute("rtcp-mux").is_none() {
+        if fingerprints.is_empty() {
             return None;
         }
         let preferred = match &self.agreed {

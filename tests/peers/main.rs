@@ -47,4 +47,5 @@ mod placement;
 mod protobuf;
 mod refusals;
 mod shutdown;
+mod srtp;
 mod torture;
