@@ -6,6 +6,7 @@
 mod support;
 
 mod chromium;
+mod joining;
 mod network;
 mod page;
 mod sdk;

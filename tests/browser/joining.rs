@@ -1,0 +1,153 @@
+//! Browsers that join a room of the real gateway: the connection itself, and
+//! what happens to it.
+
+use serde_json::json;
+
+use crate::chromium::{Browser, Settings};
+use crate::network::{self, Family, GATEWAY, GATEWAY_V6, ip};
+use crate::support::{Gateway, eventually};
+
+const BROWSER_HERTZ: u32 = 440;
+
+/// A gateway and a page with the SDK as `sdk`.
+fn page(family: Family, settings: Settings) -> (Gateway, Browser) {
+    network::enter(family);
+    let address = match family {
+        Family::V4 => GATEWAY,
+        Family::V6 => GATEWAY_V6,
+    };
+    let gateway = Gateway::with().at(ip(address)).start();
+    let mut browser = settings.start();
+    browser.open(&format!("http://{}/sdk/README.md", gateway.http()));
+    browser.evaluate("import('/sdk/ringwire.js').then((sdk) => { globalThis.sdk = sdk; })");
+    (gateway, browser)
+}
+
+/// Joins room `talk` as `peer` with a token for just that; `room` on the page.
+#[track_caller]
+fn join(gateway: &Gateway, browser: &mut Browser, peer: &str, options: &str) {
+    let token = token(gateway, peer);
+    browser.evaluate(&format!(
+        "sdk.Room.join({{ room: 'talk', peer: '{peer}', token: '{token}', {options} }})\
+         .then((room) => {{ globalThis.room = room; }})"
+    ));
+}
+
+fn token(gateway: &Gateway, peer: &str) -> String {
+    let body = json!({ "room": "talk", "peer": peer });
+    let token = gateway.api().post("/token/room", &body).data()["token"].clone();
+    token.as_str().expect("a token").to_owned()
+}
+
+/// How many are in room `talk`.
+fn peers(gateway: &Gateway) -> usize {
+    let reply = gateway.api().get("/rooms/talk");
+    match reply.status {
+        404 => 0,
+        _ => reply.data()["peers"].as_array().map_or(0, Vec::len),
+    }
+}
+
+#[test]
+fn a_browser_joins_and_leaves() {
+    let (gateway, mut browser) = page(Family::V4, Browser::hearing(BROWSER_HERTZ));
+    join(&gateway, &mut browser, "anna", "");
+    assert_eq!(browser.evaluate("room.state"), json!("connected"));
+    assert_eq!(peers(&gateway), 1);
+    browser.evaluate("room.leave()");
+    assert_eq!(peers(&gateway), 0);
+}
+
+#[test]
+fn a_browser_joins_over_ipv6() {
+    let (gateway, mut browser) = page(Family::V6, Browser::hearing(BROWSER_HERTZ));
+    join(&gateway, &mut browser, "anna", "");
+    assert_eq!(browser.evaluate("room.state"), json!("connected"));
+}
+
+#[test]
+fn a_browser_joins_from_behind_mdns_names() {
+    let (gateway, mut browser) = page(Family::V4, Browser::hearing(BROWSER_HERTZ).mdns());
+    join(&gateway, &mut browser, "anna", "microphone: false");
+    browser.until("room.connection.localDescription.sdp.includes('.local ')");
+    assert_eq!(browser.evaluate("room.state"), json!("connected"));
+}
+
+#[test]
+fn a_connection_is_restored_by_an_ice_restart() {
+    let (gateway, mut browser) = page(Family::V4, Browser::hearing(BROWSER_HERTZ));
+    join(&gateway, &mut browser, "anna", "");
+    let ufrag = "/ice-ufrag:(.*)/.exec(room.connection.remoteDescription.sdp)[1]";
+    let before = browser.evaluate(ufrag);
+    let connection = "(globalThis.first ??= room.connection) === room.connection";
+    browser.evaluate(connection);
+    browser.evaluate("room.reconnect()");
+    assert_eq!(browser.evaluate("room.state"), json!("connected"));
+    assert_ne!(browser.evaluate(ufrag), before);
+    assert_eq!(browser.evaluate(connection), json!(true));
+    assert_eq!(peers(&gateway), 1);
+}
+
+#[test]
+fn a_page_that_is_reloaded_replaces_itself() {
+    let (gateway, mut browser) = page(Family::V4, Browser::hearing(BROWSER_HERTZ));
+    join(&gateway, &mut browser, "anna", "");
+    browser.reload();
+    browser.evaluate("import('/sdk/ringwire.js').then((sdk) => { globalThis.sdk = sdk; })");
+    join(&gateway, &mut browser, "anna", "");
+    assert_eq!(browser.evaluate("room.state"), json!("connected"));
+    assert_eq!(peers(&gateway), 1);
+}
+
+#[test]
+fn who_joins_twice_is_replaced_and_told_so() {
+    let (gateway, mut browser) = page(Family::V4, Browser::hearing(BROWSER_HERTZ));
+    join(&gateway, &mut browser, "anna", "");
+    browser.evaluate("void (globalThis.first = room)");
+    join(&gateway, &mut browser, "anna", "");
+    browser.until("first.state === 'closed'");
+    assert_eq!(
+        browser.evaluate("first.reason"),
+        json!({"kind": "replaced"})
+    );
+    assert_eq!(browser.evaluate("room.state"), json!("connected"));
+    assert_eq!(peers(&gateway), 1);
+}
+
+#[test]
+fn a_third_is_refused_and_the_two_stay() {
+    let (gateway, mut browser) = page(Family::V4, Browser::hearing(BROWSER_HERTZ));
+    join(&gateway, &mut browser, "anna", "");
+    browser.evaluate("void (globalThis.first = room)");
+    join(&gateway, &mut browser, "ben", "");
+    let token = token(&gateway, "cleo");
+    let refused = browser.evaluate(&format!(
+        "sdk.Room.join({{ room: 'talk', peer: 'cleo', token: '{token}' }})\
+         .catch((error) => [error.code, error.status])"
+    ));
+    assert_eq!(refused, json!(["ROOM_FULL", 409]));
+    assert_eq!(
+        browser.evaluate("[first.state, room.state]"),
+        json!(["connected", "connected"])
+    );
+}
+
+#[test]
+fn a_wrong_token_is_refused() {
+    let (gateway, mut browser) = page(Family::V4, Browser::hearing(BROWSER_HERTZ));
+    let token = token(&gateway, "ben");
+    let refused = browser.evaluate(&format!(
+        "Promise.all(['{token}', 'nonsense'].map((token) => sdk.Room.join({{ room: 'talk', peer: 'anna', token }})\
+         .catch((error) => error.code)))"
+    ));
+    assert_eq!(refused, json!(["FORBIDDEN", "UNAUTHORIZED"]));
+}
+
+#[test]
+fn a_tab_that_is_closed_leaves_its_room() {
+    let (gateway, mut browser) = page(Family::V4, Browser::hearing(BROWSER_HERTZ));
+    join(&gateway, &mut browser, "anna", "");
+    assert_eq!(peers(&gateway), 1);
+    browser.open("about:blank");
+    eventually("the room is empty", || (peers(&gateway) == 0).then_some(()));
+}
