@@ -177,6 +177,12 @@ impl Browser {
         assert!(fine, "{hertz} Hz wanted in the browser, heard {heard:?}");
     }
 
+    /// A picture of the page.
+    #[track_caller]
+    pub fn screenshot(&mut self, path: &Path) {
+        self.ask(json!({ "do": "screenshot", "path": path }));
+    }
+
     #[track_caller]
     fn ask(&mut self, command: Value) -> Value {
         match self.try_ask(command.clone()) {

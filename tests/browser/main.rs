@@ -9,4 +9,6 @@ mod chromium;
 mod joining;
 mod network;
 mod page;
+mod rooms;
 mod sdk;
+mod talking;
