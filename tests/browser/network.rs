@@ -13,11 +13,13 @@ use crate::support::require_program;
 /// Where the gateway's SIP and media are. Its API stays on 127.0.0.1, which
 /// browsers trust like https.
 pub const GATEWAY: &str = "10.99.0.1";
-/// Where phones are.
-pub const PHONE: &str = "10.99.0.2";
+/// Where phones are: at the same address, as baresip does not bind its media to
+/// one, and what the kernel sends from here to itself bears the address that
+/// it is sent to.
+pub const PHONE: &str = GATEWAY;
 /// The same over IPv6.
 pub const GATEWAY_V6: &str = "fd00:99::1";
-pub const PHONE_V6: &str = "fd00:99::2";
+pub const PHONE_V6: &str = GATEWAY_V6;
 
 /// Which addresses there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,13 +56,13 @@ pub fn enter(family: Family) {
     }
     match family {
         Family::V4 => {
-            for address in [GATEWAY, PHONE, "10.99.0.3"] {
+            for address in [GATEWAY, "10.99.0.2", "10.99.0.3"] {
                 run(&format!("addr add {address}/24 dev v0"));
             }
             run("route add default via 10.99.0.254 dev v0");
         }
         Family::V6 => {
-            for address in [GATEWAY_V6, PHONE_V6, "fd00:99::3"] {
+            for address in [GATEWAY_V6, "fd00:99::2", "fd00:99::3"] {
                 // Without asking the neighbours first whether it is free.
                 run(&format!("-6 addr add {address}/64 dev v0 nodad"));
             }
