@@ -81,6 +81,18 @@ fn over_ipv6() {
 }
 
 #[test]
+fn with_a_phone_that_encrypts_by_sdes() {
+    let fields = json!({ "srtp": "required", "srtp_keying": "sdes" });
+    both_hear_the_other(Family::V4, ";mediaenc=srtp-mand", &fields);
+}
+
+#[test]
+fn with_a_phone_that_encrypts_by_dtls() {
+    let fields = json!({ "srtp": "required", "srtp_keying": "dtls" });
+    both_hear_the_other(Family::V4, ";mediaenc=dtls_srtp", &fields);
+}
+
+#[test]
 fn a_page_without_a_microphone_listens_from_behind_mdns_names() {
     network::enter(Family::V4);
     let mut gateway = Gateway::with().at(ip(GATEWAY)).start();
