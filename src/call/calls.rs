@@ -162,6 +162,10 @@ impl Calls {
             RoomNotice::OtherLeft { call, peer, reason } => {
                 self.tell(now, call, CallEventKind::OtherLeft { peer, reason });
             }
+            RoomNotice::SecurityFailed { call, reason } => {
+                self.tell(now, call, CallEventKind::Error(reason.to_owned()));
+                self.end(now, call, "security_failed");
+            }
             RoomNotice::Silent { call } => self.silent(now, call),
             RoomNotice::Left { call, media } => self.left(now, call, media),
             RoomNotice::Statistics { query, media, .. } => {

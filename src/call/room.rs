@@ -114,6 +114,13 @@ pub enum RoomNotice {
         /// Why.
         reason: &'static str,
     },
+    /// The DTLS handshake of the leg has failed.
+    SecurityFailed {
+        /// Whose leg.
+        call: CallId,
+        /// Why, in words.
+        reason: &'static str,
+    },
     /// No media came for the configured time.
     Silent {
         /// Whose leg.
@@ -146,6 +153,7 @@ impl RoomNotice {
             | RoomNotice::Allowed { call, .. }
             | RoomNotice::OtherJoined { call, .. }
             | RoomNotice::OtherLeft { call, .. }
+            | RoomNotice::SecurityFailed { call, .. }
             | RoomNotice::Silent { call }
             | RoomNotice::Left { call, .. } => call.shard,
             RoomNotice::Statistics { asker, .. } => *asker,

@@ -195,10 +195,20 @@ impl Rooms {
         }
     }
 
-    /// A peer is not who its description said, or its handshake failed.
-    pub fn security_failed(&mut self, now: Instant, leg: LegId, ports: &mut dyn Ports) {
+    /// A peer is not who its description said, or its handshake failed: no
+    /// media can ever pass.
+    pub fn security_failed(
+        &mut self,
+        now: Instant,
+        leg: LegId,
+        reason: &'static str,
+        ports: &mut dyn Ports,
+    ) {
         if let Some((call, _)) = self.web_peer_of(leg) {
             self.web_leave(now, call, "security_failed", ports);
+        } else if let Some(&call) = self.by_leg.get(&leg) {
+            self.notices
+                .push_back(RoomNotice::SecurityFailed { call, reason });
         }
     }
 

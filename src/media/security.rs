@@ -34,24 +34,34 @@ impl Table {
             .map(|send| send.ssrc)
     }
 
-    /// From now on the leg's media is protected with these keys. The same keys
-    /// as before keep their rollover counters and replay lists.
+    /// From now on the leg's media is protected with these keys. A direction
+    /// whose key is the one of before keeps its rollover counter and replay
+    /// list: a keystream is never used twice. Keys that are none leave the leg
+    /// closed.
     pub(super) fn secure(&mut self, i: usize, send: &MasterKey, receive: &MasterKey) {
         let Some(security) = self.security.get_mut(i) else {
             return;
         };
-        let same = |session: &SrtpSession| session.keys.0 == *send && session.keys.1 == *receive;
-        if !security.session.as_deref().is_some_and(same) {
-            // Keys that are none leave the leg closed.
-            security.session = match (Protector::new(send), Unprotector::new(receive)) {
-                (Ok(protector), Ok(unprotector)) => Some(Box::new(SrtpSession {
-                    keys: (send.clone(), receive.clone()),
-                    protector,
-                    unprotector,
-                })),
-                (Err(_), _) | (_, Err(_)) => None,
-            };
-        }
+        let (known_send, known_receive) = match security.session.take() {
+            Some(session) => {
+                let (kept_send, kept_receive) = session.keys;
+                (
+                    (kept_send == *send).then_some(session.protector),
+                    (kept_receive == *receive).then_some(session.unprotector),
+                )
+            }
+            None => (None, None),
+        };
+        let protector = known_send.map_or_else(|| Protector::new(send), Ok);
+        let unprotector = known_receive.map_or_else(|| Unprotector::new(receive), Ok);
+        security.session = match (protector, unprotector) {
+            (Ok(protector), Ok(unprotector)) => Some(Box::new(SrtpSession {
+                keys: (send.clone(), receive.clone()),
+                protector,
+                unprotector,
+            })),
+            (Err(_), _) | (_, Err(_)) => None,
+        };
         self.mark_secure(i, true);
     }
 

@@ -343,7 +343,7 @@ impl Turn {
                     busy = true;
                     tracing::info!(reason, "a leg's DTLS handshake failed");
                     let (rooms, mut ports) = self.rooms_and_ports();
-                    rooms.security_failed(now, leg, &mut ports);
+                    rooms.security_failed(now, leg, reason, &mut ports);
                 }
             }
         }

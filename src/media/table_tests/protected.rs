@@ -135,6 +135,31 @@ fn what_is_not_authentic_is_dropped_and_the_call_goes_on() {
 }
 
 #[test]
+fn a_new_key_of_the_peer_leaves_our_own_rollover_counter_alone() {
+    let (mut bench, a, _) = Bench::pair();
+    let suite = Suite::Aes128CmSha1_80;
+    let (mut description, mut phone) = secure(suite);
+    assert!(bench.table.set_remote(bench.now, a, description.clone()));
+    let mut hear = |bench: &mut Bench, n: u32| {
+        bench.pass(20);
+        let sent = Rtp::new(n as u16, 160 * n, 8);
+        let out = forwarded(bench.deliver(2, peer(1), &sent.bytes()));
+        phone.read(&out);
+    };
+    // Past a wrap of the sequence.
+    (0..70_000).for_each(|n| hear(&mut bench, n));
+    let theirs = key(suite, 3);
+    description.security = Security::Sdes {
+        send: key(suite, 1),
+        receive: theirs.clone(),
+    };
+    assert!(bench.table.set_remote(bench.now, a, description));
+    hear(&mut bench, 70_000);
+    phone.out = Protector::new(&theirs).unwrap();
+    forwarded(bench.deliver(0, peer(0), &phone.protect(Rtp::new(1, 160, 7))));
+}
+
+#[test]
 fn a_plain_source_that_starts_anew_does_not_confuse_the_rollover_counter() {
     let (mut bench, a, _) = Bench::pair();
     let (description, mut phone) = secure(Suite::AeadAes128Gcm);
