@@ -151,3 +151,54 @@ fn a_tab_that_is_closed_leaves_its_room() {
     browser.open("about:blank");
     eventually("the room is empty", || (peers(&gateway) == 0).then_some(()));
 }
+
+/// Joins by hand, with an offer and an answer that were tampered with; the
+/// page keeps what the event stream said in `told`.
+#[track_caller]
+fn join_tampered(gateway: &Gateway, browser: &mut Browser, offer: &str, answer: &str) {
+    let token = token(gateway, "eve");
+    browser.evaluate(&format!(
+        "(async () => {{
+            const pc = new RTCPeerConnection();
+            pc.addTransceiver('audio');
+            await pc.setLocalDescription();
+            const sdp = pc.localDescription.sdp{offer};
+            const response = await fetch('/rooms/talk/peers/eve?token={token}', {{
+                method: 'POST', headers: {{ 'Content-Type': 'application/sdp' }}, body: sdp }});
+            const events = new EventSource(`${{response.headers.get('Location')}}/events?token={token}`);
+            globalThis.told = [];
+            for (const name of ['state', 'left']) events.addEventListener(name, (e) => told.push(e.data));
+            await pc.setRemoteDescription({{ type: 'answer', sdp: (await response.text()){answer} }});
+            globalThis.pc = pc;
+        }})()"
+    ));
+}
+
+#[test]
+fn a_certificate_that_is_not_the_one_of_the_offer_is_refused() {
+    let (gateway, mut browser) = page(Family::V4, Browser::hearing(BROWSER_HERTZ));
+    let other = ".replace(/(a=fingerprint:sha-256 )../g, (all, name) => name + (all.endsWith('00') ? '01' : '00'))";
+    join_tampered(&gateway, &mut browser, other, "");
+    browser.until("told.some((data) => data.includes('security_failed'))");
+    assert_eq!(
+        browser.evaluate("told.some((data) => data.includes('connected'))"),
+        json!(false)
+    );
+    assert_eq!(gateway.dropped("dtls_wrong_fingerprint"), 1);
+    assert_eq!(peers(&gateway), 0);
+}
+
+#[test]
+fn checks_with_the_wrong_password_are_counted_and_answered_by_nothing() {
+    let (gateway, mut browser) = page(Family::V4, Browser::hearing(BROWSER_HERTZ));
+    let wrong = ".replace(/(a=ice-pwd:).{4}/g, '$1AAAA')";
+    join_tampered(&gateway, &mut browser, "", wrong);
+    eventually("a refused check", || {
+        (gateway.dropped("stun_unauthenticated") > 2).then_some(())
+    });
+    assert_eq!(
+        browser.evaluate("told"),
+        json!(["{\"state\":\"connecting\"}"])
+    );
+    assert_eq!(peers(&gateway), 1);
+}

@@ -222,6 +222,18 @@ impl Gateway {
         std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
     }
 
+    /// How many datagrams the relay dropped for this reason.
+    pub fn dropped(&self, reason: &str) -> u64 {
+        let metrics = self.api().anonymous().get("/metrics").body;
+        let metrics = metrics.as_str().expect("a text");
+        let label = format!("reason=\"{reason}\"");
+        metrics
+            .lines()
+            .filter(|line| line.starts_with("ringwire_media_drops_total") && line.contains(&label))
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+            .sum()
+    }
+
     /// Panics unless the process is alive and answers.
     #[track_caller]
     pub fn assert_alive(&mut self) {

@@ -4,12 +4,12 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use ringwire::ids::MediaPort;
+use ringwire::ids::{CodecId, MediaPort};
 use ringwire::io::dtls::OpenSslEngine;
-use ringwire::keying::{DtlsRole, IceCredentials, Security};
+use ringwire::keying::{DtlsRole, IceCredentials, MasterKey, Security, Suite};
 use ringwire::media::stun::{Builder, Class, Message};
 use ringwire::media::{
-    DtlsEngine, Latch, LegOptions, Packet, Remote, Table, TableSettings, Verdict,
+    DtlsEngine, Latch, LegOptions, Packet, PayloadMapping, Remote, Table, TableSettings, Verdict,
 };
 
 /// Any octets, read as a STUN message and sent to a shared port.
@@ -55,6 +55,69 @@ pub fn dtls(engine: &OpenSslEngine, datagram: &[u8]) {
         while table.poll_notice().is_some() {}
         table.close(leg);
     }
+}
+
+/// Any octets, sent twice each to a plain leg and to protected ones.
+pub fn rtp_demux(datagram: &[u8]) {
+    let mut table = Table::new(TableSettings::default(), [1; 32]);
+    let now = Instant::now();
+    let key = |suite: Suite| MasterKey {
+        suite,
+        key: vec![1; suite.key_len()],
+        salt: vec![2; suite.salt_len()],
+    };
+    let securities = [Security::Plain]
+        .into_iter()
+        .chain(Suite::ALL.map(|suite| Security::Sdes {
+            send: key(suite),
+            receive: key(suite),
+        }));
+    for security in securities {
+        let protected = security != Security::Plain;
+        let options = LegOptions {
+            rtp: MediaPort(0),
+            rtcp: MediaPort(1),
+            echo: true,
+        };
+        let leg = table.open(now, options);
+        table.set_remote(now, leg, described(security));
+        for _ in 0..2 {
+            let verdict = send(&mut table, now, datagram);
+            let forwarded = matches!(verdict, Verdict::Forward { .. });
+            assert!(!(protected && forwarded), "nobody guesses a tag");
+        }
+        table.close(leg);
+    }
+}
+
+/// A peer that takes PCMU and multiplexes RTCP.
+fn described(security: Security) -> Remote {
+    Remote {
+        rtp: source(),
+        rtcp: source(),
+        rtcp_mux: true,
+        send: true,
+        receive: true,
+        held: false,
+        latch: Latch::Strict,
+        security,
+        payloads: vec![PayloadMapping {
+            codec: CodecId(0),
+            receive: 0,
+            send: 0,
+            clock_rate: 8000,
+        }],
+    }
+}
+
+/// RTP with an extension, and a receiver report.
+pub fn media_seeds() -> [Vec<u8>; 2] {
+    let mut rtp = vec![0x90, 0, 0, 1, 0, 0, 0, 160, 0, 0, 0, 7];
+    rtp.extend([0xbe, 0xde, 0, 1, 0x10, 0xff, 0, 0]);
+    rtp.extend([0x55; 160]);
+    let mut report = vec![0x81, 201, 0, 7, 0, 0, 0, 7];
+    report.extend([0; 24]);
+    [rtp, report]
 }
 
 /// Datagrams to start from: a check, and a ClientHello.
