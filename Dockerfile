@@ -22,6 +22,7 @@
 #       --ulimit nofile=1048576
 
 FROM rust:1.95-bookworm AS build
+RUN apt-get update && apt-get install -y --no-install-recommends libssl-dev pkg-config
 WORKDIR /src
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
@@ -30,9 +31,9 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     && cp target/release/ringwire /usr/local/bin/ringwire
 
 FROM debian:bookworm-slim
-# Certificates: hooks are posted to https URLs.
+# Certificates: hooks are posted to https URLs. OpenSSL: DTLS.
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends ca-certificates \
+    && apt-get install -y --no-install-recommends ca-certificates libssl3 \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --uid 10001 --no-create-home ringwire \
     && install -d -o ringwire -g ringwire -m 0750 /data
@@ -40,7 +41,7 @@ COPY --from=build /usr/local/bin/ringwire /usr/local/bin/ringwire
 USER ringwire
 ENV RINGWIRE_DATA_DIR=/data
 VOLUME /data
-EXPOSE 8008/tcp 5060/udp 30000-40000/udp
+EXPOSE 8008/tcp 5060/udp 7882/udp 30000-40000/udp
 # SIGTERM drains: no new calls, then BYE to those left (calls.drain_timeout_s).
 # Give it time: docker stop --time 40.
 STOPSIGNAL SIGTERM

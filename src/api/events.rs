@@ -49,7 +49,7 @@ fn take(shared: &Arc<Shared>, event: CallEvent) {
     shared.counters.call_event(label(&event.kind));
     match event.kind {
         CallEventKind::Arrived(ref arrival) => arrived(shared, &event, arrival),
-        CallEventKind::Web(web) => shared.web_peers.take(event.call, &event.app, web),
+        CallEventKind::Web(web) => shared.web_peers.take(event.call, web),
         kind => {
             // An incoming call is known by its arrival; what is not known yet
             // is outgoing, and the request that dialled is about to tell.

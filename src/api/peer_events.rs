@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use crate::call::event::WebEvent;
 use crate::call::request::{CallError, Stream};
-use crate::ids::{AppId, CallId, RoomKey};
+use crate::ids::{CallId, RoomKey};
 
 use super::Shared;
 use super::error::ApiError;
@@ -52,7 +52,7 @@ struct View {
 
 impl WebPeers {
     /// Takes in what a shard tells.
-    pub fn take(&self, id: CallId, _app: &AppId, event: WebEvent) {
+    pub fn take(&self, id: CallId, event: WebEvent) {
         let mut peers = self.peers();
         match event {
             WebEvent::Joined { room, peer } => {

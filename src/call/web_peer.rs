@@ -205,6 +205,7 @@ impl Rooms {
         ports: &mut dyn Ports,
     ) {
         if let Some((call, _)) = self.web_peer_of(leg) {
+            tracing::info!(call_id = %call, reason, "DTLS handshake failed");
             self.web_leave(now, call, "security_failed", ports);
         } else if let Some(&call) = self.by_leg.get(&leg) {
             self.notices

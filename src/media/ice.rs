@@ -52,9 +52,7 @@ pub(super) struct Answer {
 /// What the table must know of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Change {
-    /// The address is now one of the peer's.
-    pub(super) added: bool,
-    /// This one made room for it.
+    /// This address of the peer made room for a new one.
     pub(super) removed: Option<SocketAddr>,
     /// Media now goes to the address that sent the check.
     pub(super) selected: bool,
@@ -167,7 +165,6 @@ impl Agent {
         {
             Some(known) => known.checked_ms = now_ms,
             None => {
-                change.added = true;
                 change.removed = self.make_room(now_ms);
                 self.addresses.push(Validated {
                     address: from,

@@ -220,15 +220,9 @@ impl Table {
         if let Some(gone) = change.removed {
             self.forget_address(gone, leg);
         }
-        if change.added
-            && let Some(other) = self.transport.by_address.insert(from, leg)
-            && other != leg
-        {
-            // The same host and port, now of another leg: a page that was
-            // loaded anew. The newer check is the truer one.
-            tracing::debug!(leg, other, "an address has changed hands");
-        }
-        // A peer that was displaced there comes back with its next check.
+        // The same host and port may have been another leg's: a page that was
+        // loaded anew. The newer check is the truer one, and a peer that was
+        // displaced comes back with its next.
         self.transport.by_address.insert(from, leg);
         if change.selected {
             self.select(i, from);

@@ -341,7 +341,6 @@ impl Turn {
                 }
                 Notice::SecurityFailed { leg, reason } => {
                     busy = true;
-                    tracing::info!(reason, "a leg's DTLS handshake failed");
                     let (rooms, mut ports) = self.rooms_and_ports();
                     rooms.security_failed(now, leg, reason, &mut ports);
                 }
