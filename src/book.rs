@@ -14,7 +14,12 @@ use ipnet::IpNet;
 use crate::ids::AppId;
 use crate::keying::{Srtp, SrtpKeying, SrtpPolicy};
 
+mod record;
 mod sip_server;
+pub mod values;
+pub use record::{
+    AnswerRecord, AuthRecord, CallerAuthRecord, NumberRecord, RecordError, RoomRecord,
+};
 pub use sip_server::{DEFAULT_SIP_PORT, SipHost, SipServer, SipServerError};
 
 /// A tenant and its secret.
@@ -58,6 +63,25 @@ pub enum DigestAlgorithm {
     Sha256,
 }
 
+impl DigestAlgorithm {
+    /// Its name in a challenge, in configuration and API.
+    pub fn name(self) -> &'static str {
+        match self {
+            DigestAlgorithm::Md5 => "MD5",
+            DigestAlgorithm::Sha256 => "SHA-256",
+        }
+    }
+
+    /// The algorithm of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "MD5" => Some(DigestAlgorithm::Md5),
+            "SHA-256" => Some(DigestAlgorithm::Sha256),
+            _ => None,
+        }
+    }
+}
+
 /// What callers of a number have to prove.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallerAuth {
@@ -77,6 +101,25 @@ pub enum HookContentType {
     Protobuf,
 }
 
+impl HookContentType {
+    /// Its word in configuration and API.
+    pub fn name(self) -> &'static str {
+        match self {
+            HookContentType::Json => "Json",
+            HookContentType::Protobuf => "Protobuf",
+        }
+    }
+
+    /// The form that is written so.
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "Json" => Some(HookContentType::Json),
+            "Protobuf" => Some(HookContentType::Protobuf),
+            _ => None,
+        }
+    }
+}
+
 /// Where call events are posted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hook {
@@ -85,6 +128,9 @@ pub struct Hook {
     /// Form of the bodies.
     pub content_type: HookContentType,
 }
+
+/// Name of an answered call in its room where the record names none.
+pub const DEFAULT_ANSWER_PEER: &str = "{call_id}";
 
 /// What happens to an incoming call that the book lets in.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -259,6 +305,25 @@ impl Book {
     /// Whether there is no number.
     pub fn is_empty(&self) -> bool {
         self.numbers.is_empty()
+    }
+
+    /// Adds the app; false if there is one of this id already.
+    pub fn add_app(&mut self, app: App) -> bool {
+        let room = !self.apps.contains_key(&app.id);
+        if room {
+            self.apps.insert(app.id.clone(), app);
+        }
+        room
+    }
+
+    /// Adds the number; false if there is one written alike already.
+    pub fn add_number(&mut self, number: Arc<Number>) -> bool {
+        let key = comparable(&number.number);
+        let room = !self.numbers.contains_key(&key);
+        if room {
+            self.numbers.insert(key, number);
+        }
+        room
     }
 
     /// May `source` call one of `candidates` (tried in order; the first that

@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::ids::AppId;
 use crate::io::sockets;
 use crate::shard;
+use crate::store::Store;
 
 /// Events between the shards and the api; more wait on the shards.
 const EVENTS: usize = 65_536;
@@ -36,6 +37,7 @@ pub fn run(mut config: Config) -> Result<(), Box<dyn Error>> {
     if let Err(problem) = sockets::raise_file_limit() {
         warn!("the limit on open files stays as it is: {problem}");
     }
+    let store = Store::open(&config.data_dir)?;
     let (events, event_ends) = mpsc::channel(EVENTS);
     let running = shard::start(&config, &book, &events)?;
     drop(events);
@@ -61,7 +63,13 @@ pub fn run(mut config: Config) -> Result<(), Box<dyn Error>> {
             info!("{line}");
         }
         let shards = running.shards.clone();
-        let api = Api::new(ApiSettings::of(&config), shards, book, &secret.value)?;
+        let api = Api::new(
+            ApiSettings::of(&config),
+            shards,
+            store,
+            &book,
+            &secret.value,
+        )?;
         let mut end = Ok(());
         api.run(listener, event_ends, async {
             end = wait_for_the_end(&running).await;

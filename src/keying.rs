@@ -172,6 +172,15 @@ pub enum SrtpKeying {
 }
 
 impl SrtpPolicy {
+    /// Its word in configuration and API.
+    pub fn name(self) -> &'static str {
+        match self {
+            SrtpPolicy::Off => "off",
+            SrtpPolicy::Optional => "optional",
+            SrtpPolicy::Required => "required",
+        }
+    }
+
     /// Its word in configuration and API: `off`, `optional` or `required`.
     pub fn from_name(name: &str) -> Option<Self> {
         match name {
@@ -184,6 +193,14 @@ impl SrtpPolicy {
 }
 
 impl SrtpKeying {
+    /// Its word in configuration and API.
+    pub fn name(self) -> &'static str {
+        match self {
+            SrtpKeying::Sdes => "sdes",
+            SrtpKeying::Dtls => "dtls",
+        }
+    }
+
     /// Its word in configuration and API: `sdes` or `dtls`.
     pub fn from_name(name: &str) -> Option<Self> {
         match name {

@@ -20,13 +20,15 @@
 //! | [`config`] | the configuration file and the environment | no |
 //! | [`banner`] | what the operator reads first | yes |
 //! | [`logging`] | the operator's log | no |
+//! | [`store`] | the embedded database | no |
 //! | [`api`] | axum on its own threads: REST, WebSockets, hooks | no |
 //! | [`gateway`] | start, signals, the graceful end | no |
 //!
 //! Imports go downward only, and `tests/imports.rs` fails on a forbidden one:
 //! `main → gateway, config, banner, logging` ·
-//! `gateway → api, shard, config, io, banner` ·
-//! `api → book, call::request, call::event, shard::mailbox, config, ids` · `config → book, ids` ·
+//! `gateway → api, store, shard, config, io, banner` ·
+//! `api → store, book, call::request, call::event, shard::mailbox, config, ids` ·
+//! `config → book, ids` · `store → book, ids` ·
 //! `banner, logging → config` ·
 //! `shard → io, call, sip, media, sdp, book, config` ·
 //! `call → sip, sdp, media, book` · `io → media::packet, media::dtls, ids` ·
@@ -49,4 +51,5 @@ pub mod media;
 pub mod sdp;
 pub mod shard;
 pub mod sip;
+pub mod store;
 pub mod timers;

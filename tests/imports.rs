@@ -9,7 +9,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("main", &["gateway", "config", "banner", "logging"]),
     (
         "gateway",
-        &["api", "shard", "config", "book", "ids", "io", "banner"],
+        &[
+            "api", "store", "shard", "config", "book", "ids", "io", "banner",
+        ],
     ),
     ("banner", &["config"]),
     ("logging", &["config"]),
@@ -23,8 +25,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "config",
             "ids",
             "keying",
+            "store",
         ],
     ),
+    ("store", &["book", "ids"]),
     ("config", &["book", "ids", "keying"]),
     (
         "shard",
@@ -48,7 +52,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "lib",
         &[
             "api", "banner", "book", "call", "config", "gateway", "ids", "io", "keying", "logging",
-            "media", "sdp", "shard", "sip", "timers",
+            "media", "sdp", "shard", "sip", "store", "timers",
         ],
     ),
 ];

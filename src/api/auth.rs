@@ -2,6 +2,7 @@
 //! app handed out.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::http::request::Parts;
@@ -69,14 +70,39 @@ impl Permit {
 
 /// Recognises secrets and makes and reads tokens.
 pub struct Gate {
-    /// Apps by the keyed hash of their secret: looking one up takes the same
-    /// path whatever was sent, and its time says nothing about any secret.
-    apps: HashMap<[u8; 32], (AppId, String)>,
-    ids: HashSet<AppId>,
+    apps: RwLock<Arc<Apps>>,
     index_key: [u8; 32],
     encoding: EncodingKey,
     decoding: DecodingKey,
     validation: Validation,
+}
+
+/// The apps that there are.
+#[derive(Default)]
+struct Apps {
+    /// By the keyed hash of a secret: looking one up takes the same path
+    /// whatever was sent, and its time says nothing about any secret.
+    by_secret: HashMap<[u8; 32], Opens>,
+    ids: HashSet<AppId>,
+}
+
+/// What a secret opens.
+struct Opens {
+    app: AppId,
+    secret: String,
+    /// A secret from before a rotation: milliseconds since the Unix epoch.
+    until_ms: Option<u64>,
+}
+
+/// A secret from before a rotation that still opens its app for a while.
+#[derive(Clone, PartialEq, Eq)]
+pub struct FormerSecret {
+    /// Of which app.
+    pub app: AppId,
+    /// The secret.
+    pub secret: String,
+    /// Until when, milliseconds since the Unix epoch.
+    pub until_ms: u64,
 }
 
 impl Gate {
@@ -85,26 +111,53 @@ impl Gate {
     pub fn new(book: &Book, root_secret: &str) -> Self {
         let token_key = keyed_hash(root_secret.as_bytes(), b"ringwire tokens v1");
         let index_key = keyed_hash(root_secret.as_bytes(), b"ringwire secret index v1");
-        let mut apps = HashMap::new();
-        for app in book.apps() {
-            let key = keyed_hash(&index_key, app.secret.as_bytes());
-            let root = app.id.as_str() == AppId::ROOT;
-            // Where two apps have one secret, which the configuration refuses
-            // unless one came by the environment, the root app has it.
-            if root || !apps.contains_key(&key) {
-                apps.insert(key, (app.id.clone(), app.secret.clone()));
-            }
-        }
         let mut validation = Validation::new(Algorithm::HS256);
         validation.leeway = 0;
-        Gate {
-            apps,
-            ids: book.apps().map(|app| app.id.clone()).collect(),
+        let gate = Gate {
+            apps: RwLock::default(),
             index_key,
             encoding: EncodingKey::from_secret(&token_key),
             decoding: DecodingKey::from_secret(&token_key),
             validation,
+        };
+        gate.use_apps(book, &[]);
+        gate
+    }
+
+    /// From now on these apps count, and beside their secrets the former ones.
+    pub fn use_apps(&self, book: &Book, former: &[FormerSecret]) {
+        let mut by_secret = HashMap::new();
+        let mut add = |app: &AppId, secret: &str, until_ms| {
+            let key = keyed_hash(&self.index_key, secret.as_bytes());
+            let opens = Opens {
+                app: app.clone(),
+                secret: secret.to_string(),
+                until_ms,
+            };
+            // Where two apps have one secret, which is refused wherever it
+            // can be, the root app has it.
+            if app.as_str() == AppId::ROOT || !by_secret.contains_key(&key) {
+                by_secret.insert(key, opens);
+            }
+        };
+        for app in book.apps() {
+            add(&app.id, &app.secret, None);
         }
+        for former in former {
+            add(&former.app, &former.secret, Some(former.until_ms));
+        }
+        let apps = Apps {
+            by_secret,
+            ids: book.apps().map(|app| app.id.clone()).collect(),
+        };
+        *self.apps.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(apps);
+    }
+
+    fn apps(&self) -> Arc<Apps> {
+        self.apps
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Who sends this request, by its `Authorization` header, or by `?token=`
@@ -121,10 +174,16 @@ impl Gate {
 
     fn recognise(&self, token: &str) -> Result<Permit, ApiError> {
         let key = keyed_hash(&self.index_key, token.as_bytes());
-        if let Some((app, secret)) = self.apps.get(&key)
-            && bool::from(secret.as_bytes().ct_eq(token.as_bytes()))
+        let apps = self.apps();
+        if let Some(opens) = apps.by_secret.get(&key)
+            && bool::from(opens.secret.as_bytes().ct_eq(token.as_bytes()))
         {
-            return Ok(Permit::App(app.clone()));
+            return match opens.until_ms {
+                Some(until) if unix_ms() >= until => Err(ApiError::unauthorized(
+                    "this app_secret was replaced by a new one, and its time is over",
+                )),
+                Some(_) | None => Ok(Permit::App(opens.app.clone())),
+            };
         }
         let claims = jsonwebtoken::decode::<Claims>(token, &self.decoding, &self.validation)
             .map_err(|error| match error.kind() {
@@ -135,7 +194,7 @@ impl Gate {
             })?
             .claims;
         let app = AppId::new(&claims.app);
-        if !self.ids.contains(&app) {
+        if !apps.ids.contains(&app) {
             return Err(ApiError::unauthorized("the token's app no longer exists"));
         }
         let unreadable = || ApiError::unauthorized("the token cannot be read");
@@ -207,6 +266,11 @@ pub fn unix_time() -> Duration {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()
+}
+
+/// The same in milliseconds.
+pub fn unix_ms() -> u64 {
+    unix_time().as_millis() as u64
 }
 
 /// HMAC-SHA256.
@@ -290,6 +354,28 @@ mod tests {
         assert_eq!(permit("/?a=b&token=acme%2Dsecret", None), Ok(acme));
         let root = Permit::App(AppId::new("root"));
         assert_eq!(permit("/", Some("Bearer root-secret")), Ok(root));
+    }
+
+    #[test]
+    fn a_former_secret_opens_its_app_until_its_time_is_over() {
+        let gate = gate();
+        let app = |id: &str, secret: &str| App {
+            id: AppId::new(id),
+            secret: secret.to_string(),
+        };
+        let book = Book::new([app("acme", "new-secret")], []).unwrap();
+        let former = |secret: &str, until_ms| FormerSecret {
+            app: AppId::new("acme"),
+            secret: secret.to_string(),
+            until_ms,
+        };
+        let hour_on = unix_ms() + 3_600_000;
+        gate.use_apps(&book, &[former("acme-secret", hour_on), former("older", 1)]);
+        let acme = Ok(Permit::App(AppId::new("acme")));
+        assert_eq!(gate.recognise("new-secret"), acme);
+        assert_eq!(gate.recognise("acme-secret"), acme);
+        assert!(message(gate.recognise("older")).contains("replaced"));
+        assert_eq!(gate.recognise("root-secret").unwrap_err().status, 401);
     }
 
     #[test]

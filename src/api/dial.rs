@@ -10,6 +10,7 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::book::values;
 use crate::book::{Hook, HookContentType, Number, SipAuth, SipHost, SipServer};
 use crate::call::request::{Action, CallReply, CallRequest, Dial, Direction};
 use crate::ids::{AppId, CallId};
@@ -78,7 +79,8 @@ async fn prepare(shared: &Shared, app: AppId, body: Body) -> Result<Dial, ApiErr
     };
     let sip_auth = body.sip_auth.map(auth).transpose()?;
     // Another app's number gives nothing to this one.
-    let book = shared.book.number(&from_number);
+    let book = shared.directory.book();
+    let book = book.number(&from_number);
     let book = book.filter(|number| number.app == app);
     // Clients with typed bodies write "" for what they leave out.
     let given = |text: Option<String>| text.filter(|text| !text.is_empty());
@@ -232,22 +234,15 @@ fn hook(
     content_type: Option<String>,
     book: Option<&Arc<Number>>,
 ) -> Result<Option<Hook>, ApiError> {
-    let content_type = match content_type.as_deref() {
+    let content_type = match content_type {
         None => None,
-        Some("Json") => Some(HookContentType::Json),
-        Some("Protobuf") => Some(HookContentType::Protobuf),
-        Some(other) => {
-            let problem = format!("{other:?} is neither \"Json\" nor \"Protobuf\"");
-            return Err(ApiError::field("hook_content_type", problem));
-        }
+        Some(text) => Some(HookContentType::from_name(&text).ok_or_else(|| {
+            let problem = format!("{text:?} is neither \"Json\" nor \"Protobuf\"");
+            ApiError::field("hook_content_type", problem)
+        })?),
     };
     if let Some(url) = &url {
-        let parsed = reqwest::Url::parse(url)
-            .map_err(|error| ApiError::field("hook", format!("{url:?} is no URL: {error}")))?;
-        if !matches!(parsed.scheme(), "http" | "https") {
-            let problem = format!("{url:?} is neither an http:// nor an https:// URL");
-            return Err(ApiError::field("hook", problem));
-        }
+        values::hook_url(url).map_err(|problem| ApiError::field("hook", problem))?;
     }
     let from_book = book.and_then(|number| number.hook.clone());
     Ok(match (url, from_book) {

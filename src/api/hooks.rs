@@ -54,7 +54,7 @@ pub struct HookSettings {
 /// The sender of all hooks.
 pub struct Hooks {
     shared: Arc<Shared>,
-    apps: HashMap<AppId, Arc<AppHooks>>,
+    apps: Mutex<HashMap<AppId, Arc<AppHooks>>>,
 }
 
 struct Shared {
@@ -68,7 +68,7 @@ struct Shared {
 
 /// What an app's calls share.
 struct AppHooks {
-    secret: String,
+    secret: Mutex<String>,
     posts: Semaphore,
     asks: Semaphore,
     queued: AtomicUsize,
@@ -128,17 +128,8 @@ impl Hooks {
                 builder().tls_certs_only([]).build()
             })
             .map_err(HookClientError)?;
-        let apps = book.apps().map(|app| {
-            let hooks = AppHooks {
-                secret: app.secret.clone(),
-                posts: Semaphore::new(MAX_POSTS_PER_APP),
-                asks: Semaphore::new(MAX_ASKS_PER_APP),
-                queued: AtomicUsize::new(0),
-            };
-            (app.id.clone(), Arc::new(hooks))
-        });
-        Ok(Hooks {
-            apps: apps.collect(),
+        let hooks = Hooks {
+            apps: Mutex::default(),
             shared: Arc::new(Shared {
                 client,
                 settings,
@@ -147,14 +138,37 @@ impl Hooks {
                 emptied: Notify::new(),
                 ending: watch::Sender::new(false),
             }),
-        })
+        };
+        hooks.use_apps(book);
+        Ok(hooks)
+    }
+
+    /// From now on these apps count. Events that wait are signed with their
+    /// app's new secret; those of an app that is gone, with its last one.
+    pub fn use_apps(&self, book: &Book) {
+        let mut apps = lock(&self.apps);
+        apps.retain(|id, _| book.app(id).is_some());
+        for app in book.apps() {
+            match apps.get(&app.id) {
+                Some(hooks) => lock(&hooks.secret).clone_from(&app.secret),
+                None => {
+                    let hooks = AppHooks {
+                        secret: Mutex::new(app.secret.clone()),
+                        posts: Semaphore::new(MAX_POSTS_PER_APP),
+                        asks: Semaphore::new(MAX_ASKS_PER_APP),
+                        queued: AtomicUsize::new(0),
+                    };
+                    apps.insert(app.id.clone(), Arc::new(hooks));
+                }
+            }
+        }
     }
 
     /// The hook of a call; none if there is no such app.
     pub fn of_call(&self, app: &AppId, call: CallId, hook: Hook) -> Option<Arc<CallHooks>> {
         Some(Arc::new(CallHooks {
             shared: self.shared.clone(),
-            app: self.apps.get(app)?.clone(),
+            app: lock(&self.apps).get(app)?.clone(),
             name: without_query(&hook.url),
             hook,
             call,
@@ -337,6 +351,7 @@ impl CallHooks {
             HookContentType::Protobuf => ("application/protobuf", item.body.encode_to_vec()),
         };
         let timestamp = unix_time().as_secs();
+        let secret = lock(&self.app.secret).clone();
         let request = self
             .shared
             .client
@@ -344,10 +359,7 @@ impl CallHooks {
             .header("Content-Type", content_type)
             .header("X-Hook-Id", &item.id)
             .header("X-Hook-Timestamp", timestamp)
-            .header(
-                "X-Hook-Signature",
-                signature(&self.app.secret, timestamp, &body),
-            )
+            .header("X-Hook-Signature", signature(&secret, timestamp, &body))
             .body(body);
         let mut response = request.send().await.map_err(in_words)?;
         if response.status().is_redirection() {

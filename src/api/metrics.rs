@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use crate::call::request::{CallReply, CallRequest, ShardCounters};
 
 use super::Shared;
+use super::directory::Listed;
 use super::error::{ApiError, done};
 use super::registry::lock;
 
@@ -165,8 +166,41 @@ fn own_metrics(page: &mut Page, shared: &Shared) {
         &[],
         known,
     );
+    let store = shared.store.counters();
+    let help = "Changes that wait to be written to the database.";
+    page.gauge("store_changes_queued", help, &[], store.queued);
+    let help = "Changes written to the database.";
+    page.total("store_changes_written", help, &[], store.written);
+    let help = "Changes that the database or its queue refused.";
+    page.total("store_changes_failed", help, &[], store.failed);
+    let help = "Transactions of the database.";
+    page.total("store_transactions", help, &[], store.transactions);
+    let view = shared.directory.view();
+    let help = "Records of the number book, by where they come from and whether they count.";
+    for (kind, counts) in [
+        ("app", counts_of(&view.apps)),
+        ("number", counts_of(&view.numbers)),
+    ] {
+        for ((origin, counting), count) in counts {
+            let labels = [
+                ("kind", kind.to_string()),
+                ("origin", origin.to_string()),
+                ("counts", counting.to_string()),
+            ];
+            page.gauge("book_records", help, &labels, count);
+        }
+    }
     let draining = u64::from(shared.draining());
     page.gauge("draining", "Whether new calls are refused.", &[], draining);
+}
+
+fn counts_of<T>(records: &[Listed<T>]) -> BTreeMap<(&'static str, bool), u64> {
+    let mut counts = BTreeMap::new();
+    for record in records {
+        let key = (record.origin.name(), record.ignored.is_none());
+        *counts.entry(key).or_default() += 1;
+    }
+    counts
 }
 
 /// Metrics by name: the format wants the lines of one name together.

@@ -7,6 +7,7 @@
 //! | `server`, `routes` | connections, paths, CORS, the envelope around everything |
 //! | `auth`, `tokens` | secrets and tokens |
 //! | `dial`, `actions`, `calls` | REST |
+//! | `directory` | the number book as it is now, merged from its origins |
 //! | `events` | takes what the shards tell and passes it on |
 //! | `registry` | the calls that can be asked for, with their events |
 //! | `ws`, `ws_requests`, `notify` | WebSockets |
@@ -29,12 +30,14 @@ use crate::call::request::{CallReply, CallRequest};
 use crate::config::Config;
 use crate::ids::ShardId;
 use crate::shard::mailbox::Shards;
+use crate::store::{Store, StoreError};
 
 mod actions;
 mod auth;
 mod body;
 mod calls;
 mod dial;
+pub mod directory;
 mod error;
 mod events;
 mod hook_answer;
@@ -59,6 +62,7 @@ mod tests;
 pub use hooks::{HookClientError, HookSettings};
 
 use auth::Gate;
+use directory::Directory;
 use error::ApiError;
 use hooks::Hooks;
 use metrics::Counters;
@@ -123,6 +127,17 @@ impl ApiSettings {
     }
 }
 
+/// Why the API cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// No HTTP client for hooks.
+    #[error(transparent)]
+    Hooks(#[from] HookClientError),
+    /// The database cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
 /// The API. Cheap to clone; all clones are the same API.
 #[derive(Clone)]
 pub struct Api {
@@ -133,12 +148,13 @@ pub struct Api {
 struct Shared {
     settings: ApiSettings,
     shards: Shards,
-    book: Arc<Book>,
-    gate: Gate,
+    store: Store,
+    directory: Directory,
+    gate: Arc<Gate>,
     registry: Registry,
     clients: Clients,
     web_peers: WebPeers,
-    hooks: Hooks,
+    hooks: Arc<Hooks>,
     counters: Arc<Counters>,
     lookups: Semaphore,
     sockets: Arc<Semaphore>,
@@ -148,22 +164,37 @@ struct Shared {
 }
 
 impl Api {
-    /// An API over these shards. The book holds the root app too; tokens are
-    /// signed with a key derived from `root_secret`.
+    /// An API over these shards and this store. The configuration's book holds
+    /// the root app too; tokens are signed with a key derived from
+    /// `root_secret`.
+    ///
+    /// # Errors
+    /// Why it cannot start, in words for the operator.
     pub fn new(
         settings: ApiSettings,
         shards: Shards,
-        book: Arc<Book>,
+        store: Store,
+        book: &Book,
         root_secret: &str,
-    ) -> Result<Self, HookClientError> {
+    ) -> Result<Self, StartError> {
         let counters = Arc::new(Counters::default());
+        let gate = Arc::new(Gate::new(book, root_secret));
+        let hooks = Arc::new(Hooks::new(settings.hooks, book, counters.clone())?);
+        let directory = {
+            let (gate, hooks) = (gate.clone(), hooks.clone());
+            Directory::open(book, store.clone(), shards.clone(), move |view, former| {
+                gate.use_apps(&view.book, former);
+                hooks.use_apps(&view.book);
+            })?
+        };
         Ok(Api {
             shared: Arc::new(Shared {
-                gate: Gate::new(&book, root_secret),
-                hooks: Hooks::new(settings.hooks, &book, counters.clone())?,
                 settings,
                 shards,
-                book,
+                store,
+                directory,
+                gate,
+                hooks,
                 registry: Registry::default(),
                 clients: Clients::default(),
                 web_peers: WebPeers::default(),
@@ -191,6 +222,9 @@ impl Api {
         stop: impl Future<Output = ()>,
     ) -> io::Result<()> {
         let shared = &self.shared;
+        // Before anybody can ask for anything: what the store adds to the
+        // configuration.
+        shared.directory.announce().await;
         let (stop_events, stopped) = oneshot::channel();
         let events = tokio::spawn(events::run(shared.clone(), events, stopped));
         let router = routes::router(shared.clone());

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::book::values::nearest;
+
 /// A configuration that cannot be used. `Display` is one line for the
 /// operator: `gateway.toml:12:9: rtp.ports: "30000" is no range; …`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -109,48 +111,6 @@ fn unknown_field(rest: &str) -> String {
     }
 }
 
-/// The candidate that `text` may be a misspelling of.
-pub(super) fn nearest<'a>(
-    text: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
-    let text = text.to_lowercase();
-    let allowed = (text.chars().count() / 3).clamp(1, 4);
-    candidates
-        .into_iter()
-        .map(|candidate| {
-            let lower = candidate.to_lowercase();
-            // A field without its unit, or a word with an ornament, is meant too.
-            let related = text.len() > 2 && (lower.contains(&text) || text.contains(&lower));
-            let distance = distance(&text, &lower);
-            (if related { distance.min(1) } else { distance }, candidate)
-        })
-        .filter(|(distance, _)| *distance <= allowed && !text.is_empty())
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
-}
-
-/// Levenshtein's distance, in which two neighbours changing places count once.
-fn distance(a: &str, b: &str) -> usize {
-    let a: Vec<char> = a.chars().collect();
-    let b: Vec<char> = b.chars().collect();
-    let mut before_last = Vec::new();
-    let mut last: Vec<usize> = (0..=b.len()).collect();
-    for i in 1..=a.len() {
-        let mut row = vec![i];
-        for j in 1..=b.len() {
-            let replaced = last[j - 1] + usize::from(a[i - 1] != b[j - 1]);
-            let mut cost = replaced.min(last[j] + 1).min(row[j - 1] + 1);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                cost = cost.min(before_last[j - 2] + 1);
-            }
-            row.push(cost);
-        }
-        before_last = std::mem::replace(&mut last, row);
-    }
-    last[b.len()]
-}
-
 fn floor_char_boundary(text: &str, mut at: usize) -> usize {
     at = at.min(text.len());
     while !text.is_char_boundary(at) {
@@ -206,16 +166,6 @@ fn find_in_value(value: &Spanned<DeValue<'_>>, at: usize, path: &mut Vec<String>
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_nearest_name_is_found_and_a_far_one_is_not() {
-        let names = ["listen", "user_agent", "answer_timeout_s"];
-        assert_eq!(nearest("lisen", names), Some("listen"));
-        assert_eq!(nearest("useragent", names), Some("user_agent"));
-        assert_eq!(nearest("answer_timeout", names), Some("answer_timeout_s"));
-        assert_eq!(nearest("colour", names), None);
-        assert_eq!(nearest("", names), None);
-    }
 
     #[test]
     fn a_byte_is_told_as_line_column_and_field() {

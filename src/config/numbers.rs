@@ -3,23 +3,20 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use ipnet::IpNet;
 use toml::Spanned;
 
+use crate::book::values::{self as book_values, nearest};
 use crate::book::{
-    Answering, App, Book, CallerAuth, DigestAlgorithm, Hook, HookContentType, Number, Outgoing,
-    SipAuth, SipServer, comparable,
+    Answering, App, Book, CallerAuth, DEFAULT_ANSWER_PEER, DigestAlgorithm, Hook, HookContentType,
+    Number, Outgoing, SipAuth, SipServer, comparable,
 };
 use crate::ids::AppId;
 use crate::keying::{SrtpKeying, SrtpPolicy};
 
 use super::ConfigError;
-use super::error::{Source, nearest};
+use super::error::Source;
 use super::file::{self, File, Setting};
 use super::values;
-
-/// Where an answered room names no peer.
-const DEFAULT_PEER: &str = "{call_id}";
 
 /// The file's apps and numbers; the root app is not among them.
 pub(super) fn book(source: &Source<'_>, file: &File) -> Result<Book, ConfigError> {
@@ -40,20 +37,6 @@ pub(super) fn book(source: &Source<'_>, file: &File) -> Result<Book, ConfigError
         numbers.push(number);
     }
     Book::new(apps, numbers).map_err(|error| source.error(0..0, error.to_string()))
-}
-
-/// A secret travels in a header and in a query.
-pub(super) fn check_secret(secret: &str) -> Result<(), String> {
-    if secret.is_empty() {
-        return Err("is empty; write a long random text, or leave it out".to_string());
-    }
-    if !secret.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err(
-            "has a character that cannot travel in a header; use printable ASCII without spaces"
-                .to_string(),
-        );
-    }
-    Ok(())
 }
 
 fn apps(source: &Source<'_>, file: &File) -> Result<Vec<App>, ConfigError> {
@@ -79,7 +62,7 @@ fn apps(source: &Source<'_>, file: &File) -> Result<Vec<App>, ConfigError> {
             return Err(source.error(text_span(&app.app_id, written), problem));
         }
         let at = || text_span(&app.app_secret, written);
-        check_secret(secret).map_err(|problem| source.error(at(), problem))?;
+        book_values::secret(secret).map_err(|problem| source.error(at(), problem))?;
         if !secrets.insert(secret) {
             let problem = "another app has this secret; each needs its own, for it names the app";
             return Err(source.error(at(), problem));
@@ -107,7 +90,9 @@ fn number(
     )?;
     let mut subnets = Vec::with_capacity(record.subnets.len());
     for subnet in &record.subnets {
-        subnets.push(read_subnet(subnet.get_ref()).map_err(|p| source.error(subnet.span(), p))?);
+        subnets.push(
+            book_values::subnet(subnet.get_ref()).map_err(|p| source.error(subnet.span(), p))?,
+        );
     }
     Ok(Number {
         number: text.to_string(),
@@ -135,25 +120,6 @@ fn number(
             "\"sdes\" or \"dtls\"",
         )?,
     })
-}
-
-fn read_subnet(text: &str) -> Result<IpNet, String> {
-    // A lone address is a network of one.
-    if let Ok(address) = text.parse::<std::net::IpAddr>() {
-        return Ok(IpNet::from(address));
-    }
-    let net: IpNet = text.parse().map_err(|_| {
-        format!("{text:?} is no network; write CIDR, e.g. \"192.0.2.0/24\" or \"2001:db8::/32\"")
-    })?;
-    if net.trunc() != net {
-        let meant = net.trunc();
-        return Err(format!(
-            "{text} has bits set beyond its prefix; write {meant}, or {}/{} for this address only",
-            net.addr(),
-            net.max_prefix_len()
-        ));
-    }
-    Ok(net)
 }
 
 fn read_app(
@@ -190,13 +156,12 @@ fn read_caller_auth(
         None => vec![DigestAlgorithm::Md5],
         Some(listed) => listed
             .iter()
-            .map(|name| match name.get_ref().as_str() {
-                "MD5" => Ok(DigestAlgorithm::Md5),
-                "SHA-256" => Ok(DigestAlgorithm::Sha256),
-                other => {
-                    let problem = format!("{other:?} is neither \"MD5\" nor \"SHA-256\"");
-                    Err(source.error(name.span(), problem))
-                }
+            .map(|name| {
+                let text = name.get_ref();
+                DigestAlgorithm::from_name(text).ok_or_else(|| {
+                    let problem = format!("{text:?} is neither \"MD5\" nor \"SHA-256\"");
+                    source.error(name.span(), problem)
+                })
             })
             .collect::<Result<_, _>>()?,
     };
@@ -241,7 +206,8 @@ fn read_hook(source: &Source<'_>, record: &file::Number) -> Result<Option<Hook>,
             None => Ok(None),
         };
     };
-    values::hook_url(setting.get_ref()).map_err(|problem| source.error(setting.span(), problem))?;
+    book_values::hook_url(setting.get_ref())
+        .map_err(|problem| source.error(setting.span(), problem))?;
     Ok(Some(Hook {
         url: Arc::from(setting.get_ref().as_str()),
         content_type,
@@ -272,7 +238,7 @@ fn read_answer(
     };
     let name = required(source, &room.room, setting, "room", "the room's name")?;
     let check = |setting: &Setting<String>| match setting {
-        Some(setting) => values::template(setting.get_ref())
+        Some(setting) => book_values::template(setting.get_ref())
             .map_err(|problem| source.error(setting.span(), problem)),
         None => Ok(()),
     };
@@ -282,7 +248,7 @@ fn read_answer(
         room: name.to_string(),
         peer: match &room.peer {
             Some(peer) => peer.get_ref().clone(),
-            None => DEFAULT_PEER.to_string(),
+            None => DEFAULT_ANSWER_PEER.to_string(),
         },
     })
 }

@@ -170,7 +170,7 @@ impl Reader<'_> {
             None => Ok(None),
             Some(found) => self
                 .parse(found, |secret| {
-                    numbers::check_secret(secret).map(|()| Secret(secret.to_string()))
+                    crate::book::values::secret(secret).map(|()| Secret(secret.to_string()))
                 })
                 .map(Some),
         }

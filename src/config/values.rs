@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 
 use crate::book::HookContentType;
+use crate::book::values::nearest;
 
-use super::error::nearest;
 use super::{LogFormat, MediaBackend};
 
 /// What is wrong with a value and what would be right.
@@ -125,49 +125,6 @@ pub fn hook_content_type(text: &str) -> Result<HookContentType, Problem> {
     )
 }
 
-/// An http or https URL with a host.
-pub fn hook_url(text: &str) -> Result<(), Problem> {
-    let url = reqwest::Url::parse(text).map_err(|error| {
-        format!("{text:?} is no URL ({error}); write e.g. \"https://example.com/hook\"")
-    })?;
-    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
-        return Err(format!(
-            "{text:?} is neither an http:// nor an https:// URL"
-        ));
-    }
-    Ok(())
-}
-
-/// A room or peer name in which `{call_id}`, `{from}` and `{to}` are replaced.
-pub fn template(text: &str) -> Result<(), Problem> {
-    const NAMES: [&str; 3] = ["call_id", "from", "to"];
-    if text.is_empty() {
-        return Err("is empty; write a name, which may hold {call_id}, {from} and {to}".into());
-    }
-    let mut rest = text;
-    while let Some(at) = rest.find(['{', '}']) {
-        let name = rest[at..]
-            .strip_prefix('{')
-            .and_then(|inside| inside.split_once('}'));
-        let Some((name, after)) = name else {
-            return Err(format!(
-                "{text:?} has a brace without its partner; only {{call_id}}, {{from}} and {{to}} may stand in braces"
-            ));
-        };
-        if !NAMES.contains(&name) {
-            let hint = match nearest(name, NAMES) {
-                Some(name) => format!("; did you mean {{{name}}}?"),
-                None => String::new(),
-            };
-            return Err(format!(
-                "{{{name}}} is not replaced by anything; {{call_id}}, {{from}} and {{to}} are{hint}"
-            ));
-        }
-        rest = after;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -188,18 +145,6 @@ mod tests {
         assert_eq!(port_pairs(&(30001..=30002)), 0);
         assert_eq!(port_pairs(&(30001..=30003)), 1);
         assert_eq!(port_pairs(&(65534..=65535)), 1);
-    }
-
-    #[test]
-    fn template_typos_are_told() {
-        assert!(template("call-{call_id}-{from}-{to}").is_ok());
-        assert!(
-            template("room {form}")
-                .unwrap_err()
-                .contains("did you mean {from}")
-        );
-        assert!(template("{call_id").unwrap_err().contains("partner"));
-        assert!(template("call_id}").unwrap_err().contains("partner"));
     }
 
     #[test]

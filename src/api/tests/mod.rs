@@ -22,6 +22,7 @@ use crate::call::request::{
 };
 use crate::ids::{AppId, CallId, ShardId};
 use crate::shard::mailbox::{ApiRequest, Mailbox, Shards, Wake};
+use crate::store::Store;
 
 mod hooks;
 mod peers;
@@ -100,6 +101,7 @@ struct Gateway {
     stop: oneshot::Sender<()>,
     task: JoinHandle<std::io::Result<()>>,
     http: reqwest::Client,
+    _data: tempfile::TempDir,
 }
 
 fn settings() -> ApiSettings {
@@ -142,7 +144,9 @@ impl Gateway {
             secret: secret.to_string(),
         };
         let book = Book::new([app("root", ROOT), app("acme", ACME)], numbers).unwrap();
-        let api = Api::new(settings, shards, Arc::new(book), ROOT).unwrap();
+        let data = tempfile::tempdir().unwrap();
+        let store = Store::open(data.path()).unwrap();
+        let api = Api::new(settings, shards, store, &book, ROOT).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (events, events_taken) = mpsc::channel(1024);
@@ -169,6 +173,7 @@ impl Gateway {
                 .tls_certs_only([])
                 .build()
                 .unwrap(),
+            _data: data,
         }
     }
 

@@ -1,0 +1,492 @@
+//! The number book as it is now: what the configuration, the administrators
+//! and the sync answers say, merged, and told to everybody who goes by it.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use tokio::sync::Mutex;
+
+use crate::book::{App, Book, Number, NumberRecord, RecordError, comparable};
+use crate::call::request::CallRequest;
+use crate::ids::AppId;
+use crate::shard::mailbox::Shards;
+use crate::store::apps::StoredApp;
+use crate::store::{Store, StoreError, apps, numbers};
+
+use super::auth::{FormerSecret, unix_ms};
+
+/// Where a record comes from, the strongest first: where two say something of
+/// one number or app, the stronger one counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Origin {
+    /// The configuration file.
+    Config,
+    /// The admin API or panel.
+    Admin,
+    /// A sync answer.
+    Sync,
+}
+
+impl Origin {
+    /// The word of API and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Origin::Config => "config",
+            Origin::Admin => "admin",
+            Origin::Sync => "sync",
+        }
+    }
+}
+
+/// What one origin says.
+#[derive(Debug, Clone, Default)]
+pub struct Layer {
+    /// Its apps.
+    pub apps: Vec<App>,
+    /// Its numbers.
+    pub numbers: Vec<Arc<Number>>,
+}
+
+/// A record of some origin, and whether it counts.
+#[derive(Debug, Clone)]
+pub struct Listed<T> {
+    /// What it says.
+    pub record: T,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// Why it does not count, if it does not.
+    pub ignored: Option<String>,
+}
+
+/// Everything that the origins say, merged.
+#[derive(Debug, Clone, Default)]
+pub struct View {
+    /// What counts.
+    pub book: Arc<Book>,
+    /// All apps.
+    pub apps: Vec<Listed<App>>,
+    /// All numbers.
+    pub numbers: Vec<Listed<Arc<Number>>>,
+}
+
+/// Why a change was refused. Nothing has changed then.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    /// A field of a number's record.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// The record belongs to the configuration file.
+    #[error("{0} is in the configuration file; change it there, and reload")]
+    Configured(String),
+    /// There is no such app.
+    #[error("app_id: there is no app {0:?}; add it first")]
+    UnknownApp(String),
+    /// An app or number is there already.
+    #[error("{0} is there already")]
+    Exists(String),
+    /// There is none like it among those that an administrator added.
+    #[error("{0} is not among those added here")]
+    NotFound(String),
+    /// Numbers still belong to the app.
+    #[error("app {app:?} still has {numbers} numbers; remove or move them first")]
+    AppInUse {
+        /// Which.
+        app: String,
+        /// How many.
+        numbers: usize,
+    },
+    /// Another app has the secret.
+    #[error("app_secret: another app has this secret; each needs its own, for it names the app")]
+    SecretTaken,
+    /// The secret cannot be used.
+    #[error("app_secret: {0}")]
+    Secret(String),
+    /// The app's id cannot be used.
+    #[error("app_id: {0}")]
+    AppId(String),
+    /// It could not be kept.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Told of every new view, before the shards are.
+type Listener = Box<dyn Fn(&View, &[FormerSecret]) + Send + Sync>;
+
+/// The directory.
+pub struct Directory {
+    view: RwLock<Arc<View>>,
+    layers: Mutex<Layers>,
+    store: Store,
+    shards: Shards,
+    listener: Listener,
+}
+
+#[derive(Default)]
+struct Layers {
+    config: Layer,
+    admin_apps: Vec<StoredApp>,
+    admin_numbers: Vec<Arc<Number>>,
+    sync: Layer,
+}
+
+impl Directory {
+    /// With what the configuration and the store say. The shards are told by
+    /// [`Directory::announce`].
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn open(
+        config: &Book,
+        store: Store,
+        shards: Shards,
+        listener: impl Fn(&View, &[FormerSecret]) + Send + Sync + 'static,
+    ) -> Result<Directory, StoreError> {
+        let records = store.read_blocking(numbers::all)?;
+        let layers = Layers {
+            config: Layer::of_book(config),
+            admin_apps: store.read_blocking(apps::all)?,
+            admin_numbers: readable(&records),
+            sync: Layer::default(),
+        };
+        let view = layers.merged();
+        listener(&view, &layers.former_secrets());
+        Ok(Directory {
+            view: RwLock::new(Arc::new(view)),
+            layers: Mutex::new(layers),
+            store,
+            shards,
+            listener: Box::new(listener),
+        })
+    }
+
+    /// Everything as it counts now.
+    pub fn view(&self) -> Arc<View> {
+        self.view
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// The book as it counts now.
+    pub fn book(&self) -> Arc<Book> {
+        self.view().book.clone()
+    }
+
+    /// Tells the shards, which start with the configuration's book, what the
+    /// store adds to it.
+    pub async fn announce(&self) {
+        let layers = self.layers.lock().await;
+        if !(layers.admin_apps.is_empty() && layers.admin_numbers.is_empty()) {
+            self.apply(&layers).await;
+        }
+    }
+
+    /// The configuration was read anew.
+    pub async fn use_config(&self, config: &Book) {
+        let mut layers = self.layers.lock().await;
+        layers.config = Layer::of_book(config);
+        self.apply(&layers).await;
+    }
+
+    /// A sync answer came: what it holds takes the place of the last one's.
+    /// `None` leaves the last one's.
+    pub async fn use_sync(&self, apps: Option<Vec<App>>, numbers: Option<Vec<Arc<Number>>>) {
+        let mut layers = self.layers.lock().await;
+        if let Some(apps) = apps {
+            layers.sync.apps = apps;
+        }
+        if let Some(numbers) = numbers {
+            layers.sync.numbers = numbers;
+        }
+        self.apply(&layers).await;
+    }
+
+    /// Adds a number, or changes it. It counts from the next call on.
+    ///
+    /// # Errors
+    /// What is wrong with the record, or why it could not be kept.
+    pub async fn put_number(&self, record: NumberRecord) -> Result<Arc<Number>, ChangeError> {
+        let mut layers = self.layers.lock().await;
+        let number = Arc::new(record.to_number()?);
+        let key = comparable(&number.number);
+        if layers.config.has_number(&key) {
+            return Err(ChangeError::Configured(format!(
+                "number {:?}",
+                number.number
+            )));
+        }
+        if self.book().app(&number.app).is_none() {
+            return Err(ChangeError::UnknownApp(number.app.to_string()));
+        }
+        self.store
+            .write(move |connection| numbers::put(connection, &record, unix_ms()))
+            .await?;
+        layers
+            .admin_numbers
+            .retain(|old| comparable(&old.number) != key);
+        layers.admin_numbers.push(number.clone());
+        self.apply(&layers).await;
+        Ok(number)
+    }
+
+    /// Removes a number that was added by [`Directory::put_number`].
+    ///
+    /// # Errors
+    /// When there is none, or it could not be removed.
+    pub async fn remove_number(&self, number: &str) -> Result<(), ChangeError> {
+        let mut layers = self.layers.lock().await;
+        let key = comparable(number);
+        if !layers
+            .admin_numbers
+            .iter()
+            .any(|old| comparable(&old.number) == key)
+        {
+            return Err(match layers.config.has_number(&key) {
+                true => ChangeError::Configured(format!("number {number:?}")),
+                false => ChangeError::NotFound(format!("number {number:?}")),
+            });
+        }
+        let gone = number.to_string();
+        self.store
+            .write(move |connection| numbers::delete(connection, &gone))
+            .await?;
+        layers
+            .admin_numbers
+            .retain(|old| comparable(&old.number) != key);
+        self.apply(&layers).await;
+        Ok(())
+    }
+
+    /// Adds an app.
+    ///
+    /// # Errors
+    /// When it is there already, its secret is taken, or it could not be kept.
+    pub async fn add_app(&self, app_id: &str, secret: &str) -> Result<(), ChangeError> {
+        let mut layers = self.layers.lock().await;
+        check_app_id(app_id)?;
+        if self.book().app(&AppId::new(app_id)).is_some() {
+            return Err(ChangeError::Exists(format!("app {app_id:?}")));
+        }
+        let app = StoredApp {
+            app_id: app_id.to_string(),
+            secret: layers.free_secret(secret)?,
+            previous: None,
+            created_ms: unix_ms(),
+        };
+        self.keep_app(&mut layers, app).await
+    }
+
+    /// Gives an app another secret; the one it has still opens it until then
+    /// (milliseconds since the Unix epoch).
+    ///
+    /// # Errors
+    /// When there is no such app here, or it could not be kept.
+    pub async fn rotate_secret(
+        &self,
+        app_id: &str,
+        secret: &str,
+        until_ms: u64,
+    ) -> Result<(), ChangeError> {
+        let mut layers = self.layers.lock().await;
+        let old = layers.admin_app(app_id)?.clone();
+        let app = StoredApp {
+            secret: layers.free_secret(secret)?,
+            previous: Some((old.secret, until_ms)),
+            ..old
+        };
+        self.keep_app(&mut layers, app).await
+    }
+
+    /// Removes an app that was added by [`Directory::add_app`].
+    ///
+    /// # Errors
+    /// When there is none, it has numbers, or it could not be removed.
+    pub async fn remove_app(&self, app_id: &str) -> Result<(), ChangeError> {
+        let mut layers = self.layers.lock().await;
+        layers.admin_app(app_id)?;
+        let numbers = layers.numbers_of(app_id);
+        if numbers > 0 {
+            return Err(ChangeError::AppInUse {
+                app: app_id.to_string(),
+                numbers,
+            });
+        }
+        let gone = app_id.to_string();
+        self.store
+            .write(move |connection| apps::delete(connection, &gone))
+            .await?;
+        layers.admin_apps.retain(|app| app.app_id != app_id);
+        self.apply(&layers).await;
+        Ok(())
+    }
+
+    async fn keep_app(&self, layers: &mut Layers, app: StoredApp) -> Result<(), ChangeError> {
+        let row = app.clone();
+        self.store
+            .write(move |connection| apps::put(connection, &row))
+            .await?;
+        layers.admin_apps.retain(|old| old.app_id != app.app_id);
+        layers.admin_apps.push(app);
+        self.apply(layers).await;
+        Ok(())
+    }
+
+    /// Merges, and tells everybody. A shard that does not answer in time takes
+    /// the book later: it is in its mailbox.
+    async fn apply(&self, layers: &Layers) {
+        let view = Arc::new(layers.merged());
+        (self.listener)(&view, &layers.former_secrets());
+        *self.view.write().unwrap_or_else(PoisonError::into_inner) = view.clone();
+        for shard in self.shards.all() {
+            let request = CallRequest::UseBook(view.book.clone());
+            let told = self.shards.request(shard, request);
+            match tokio::time::timeout(super::SHARD_TIMEOUT, told).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(_)) | Err(_) => {
+                    tracing::error!(shard = shard.0, "a shard did not take the new number book");
+                }
+            }
+        }
+    }
+}
+
+impl Layer {
+    fn of_book(book: &Book) -> Layer {
+        Layer {
+            apps: book.apps().cloned().collect(),
+            numbers: book.numbers().cloned().collect(),
+        }
+    }
+
+    fn has_number(&self, key: &str) -> bool {
+        self.numbers
+            .iter()
+            .any(|number| comparable(&number.number) == key)
+    }
+}
+
+impl Layers {
+    fn merged(&self) -> View {
+        let admin = Layer {
+            apps: self.admin_apps.iter().map(StoredApp::app).collect(),
+            numbers: self.admin_numbers.clone(),
+        };
+        let layers = [
+            (Origin::Config, &self.config),
+            (Origin::Admin, &admin),
+            (Origin::Sync, &self.sync),
+        ];
+        let mut book = Book::default();
+        let mut origins: HashMap<String, Origin> = HashMap::new();
+        let mut secrets = HashSet::new();
+        let mut view = View::default();
+        for (origin, layer) in layers {
+            for app in &layer.apps {
+                let ignored = if book.app(&app.id).is_some() {
+                    Some("a stronger origin has an app of this id".to_string())
+                } else if !secrets.insert(app.secret.clone()) {
+                    Some("another app has its secret; each needs its own".to_string())
+                } else {
+                    book.add_app(app.clone());
+                    None
+                };
+                view.apps.push(Listed {
+                    record: app.clone(),
+                    origin,
+                    ignored,
+                });
+            }
+        }
+        for (origin, layer) in layers {
+            for number in &layer.numbers {
+                let key = comparable(&number.number);
+                let ignored = if book.app(&number.app).is_none() {
+                    Some(format!("there is no app {:?}", number.app.as_str()))
+                } else if book.add_number(number.clone()) {
+                    origins.insert(key, origin);
+                    None
+                } else {
+                    let stronger = origins.get(&key).map_or("another", |origin| origin.name());
+                    Some(format!("the {stronger} record of this number counts"))
+                };
+                view.numbers.push(Listed {
+                    record: number.clone(),
+                    origin,
+                    ignored,
+                });
+            }
+        }
+        view.book = Arc::new(book);
+        view
+    }
+
+    fn former_secrets(&self) -> Vec<FormerSecret> {
+        let former = |app: &StoredApp| {
+            let (secret, until_ms) = app.previous.clone()?;
+            Some(FormerSecret {
+                app: AppId::new(&app.app_id),
+                secret,
+                until_ms,
+            })
+        };
+        self.admin_apps.iter().filter_map(former).collect()
+    }
+
+    fn admin_app(&self, app_id: &str) -> Result<&StoredApp, ChangeError> {
+        let found = self.admin_apps.iter().find(|app| app.app_id == app_id);
+        let configured = || self.config.apps.iter().any(|app| app.id.as_str() == app_id);
+        found.ok_or_else(|| match configured() {
+            true => ChangeError::Configured(format!("app {app_id:?}")),
+            false => ChangeError::NotFound(format!("app {app_id:?}")),
+        })
+    }
+
+    fn numbers_of(&self, app_id: &str) -> usize {
+        let numbers = self.config.numbers.iter().chain(&self.admin_numbers);
+        let numbers = numbers.chain(&self.sync.numbers);
+        numbers
+            .filter(|number| number.app.as_str() == app_id)
+            .count()
+    }
+
+    /// The secret, if it can be one and no app has or had it.
+    fn free_secret(&self, secret: &str) -> Result<String, ChangeError> {
+        crate::book::values::secret(secret).map_err(ChangeError::Secret)?;
+        let current = self.config.apps.iter().chain(&self.sync.apps);
+        let taken = current.map(|app| app.secret.as_str());
+        let taken = taken.chain(self.admin_apps.iter().map(|app| app.secret.as_str()));
+        let former = self
+            .admin_apps
+            .iter()
+            .filter_map(|app| app.previous.as_ref());
+        let mut taken = taken.chain(former.map(|(secret, _)| secret.as_str()));
+        match taken.any(|other| other == secret) {
+            true => Err(ChangeError::SecretTaken),
+            false => Ok(secret.to_string()),
+        }
+    }
+}
+
+/// It stands in paths, logs and tokens.
+fn check_app_id(app_id: &str) -> Result<(), ChangeError> {
+    let fine = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    if app_id.is_empty() || app_id.len() > 64 || !app_id.bytes().all(fine) {
+        let problem = "write 1 to 64 letters, digits, '-', '_' or '.'";
+        return Err(ChangeError::AppId(problem.to_string()));
+    }
+    Ok(())
+}
+
+fn readable(records: &[NumberRecord]) -> Vec<Arc<Number>> {
+    let read = |record: &NumberRecord| match record.to_number() {
+        Ok(number) => Some(Arc::new(number)),
+        Err(problem) => {
+            tracing::error!(number = record.number, %problem, "a number in the database is left out");
+            None
+        }
+    };
+    records.iter().filter_map(read).collect()
+}
+
+#[cfg(test)]
+mod tests;
