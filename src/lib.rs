@@ -9,6 +9,7 @@
 //! | --- | --- | --- |
 //! | [`ids`] | the newtypes everybody shares | yes |
 //! | [`timers`] | keyed deadlines | yes |
+//! | [`clock`] | monotonic instants as wall-clock time | yes |
 //! | [`keying`] | SRTP suites, keys and policies, fingerprints, ICE credentials | yes |
 //! | [`sip`] | messages, transactions, dialogs, digest, the user agent | yes |
 //! | [`sdp`] | session descriptions, codecs, offer/answer | yes |
@@ -32,7 +33,8 @@
 //! `banner, logging → config` ·
 //! `shard → io, call, sip, media, sdp, book, config` ·
 //! `call → sip, sdp, media, book` · `io → media::packet, media::dtls, ids` ·
-//! `sip, sdp, media, book → ids, timers`. Where keys are spoken of, `keying` too.
+//! `sip, sdp, media, book → ids, timers`. Where keys are spoken of, `keying` too;
+//! where wall-clock time is, `clock`.
 //!
 //! A pure room names no runtime, socket or clock: `now`, seeds and buffers are
 //! handed in, so a test can play a day of SIP timers in a millisecond.
@@ -41,6 +43,7 @@ pub mod api;
 pub mod banner;
 pub mod book;
 pub mod call;
+pub mod clock;
 pub mod config;
 pub mod gateway;
 pub mod ids;

@@ -34,32 +34,36 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "shard",
         &[
             "io", "call", "sip", "media", "sdp", "book", "config", "ids", "timers", "keying",
+            "clock",
         ],
     ),
     (
         "call",
-        &["sip", "sdp", "media", "book", "ids", "timers", "keying"],
+        &[
+            "sip", "sdp", "media", "book", "ids", "timers", "keying", "clock",
+        ],
     ),
     ("io", &["media::packet", "media::dtls", "ids", "keying"]),
     ("sip", &["ids", "timers"]),
     ("sdp", &["ids", "timers", "keying"]),
-    ("media", &["ids", "timers", "keying"]),
+    ("media", &["ids", "timers", "keying", "clock"]),
     ("book", &["ids", "timers", "keying"]),
     ("timers", &["ids"]),
+    ("clock", &[]),
     ("ids", &[]),
     ("keying", &[]),
     (
         "lib",
         &[
-            "api", "banner", "book", "call", "config", "gateway", "ids", "io", "keying", "logging",
-            "media", "sdp", "shard", "sip", "store", "timers",
+            "api", "banner", "book", "call", "clock", "config", "gateway", "ids", "io", "keying",
+            "logging", "media", "sdp", "shard", "sip", "store", "timers",
         ],
     ),
 ];
 
 /// Rooms that are handed `now`, seeds and buffers.
 const PURE: &[&str] = &[
-    "ids", "keying", "timers", "sip", "sdp", "media", "book", "call", "banner",
+    "ids", "keying", "timers", "clock", "sip", "sdp", "media", "book", "call", "banner",
 ];
 
 /// What a pure room does not name.

@@ -184,6 +184,9 @@ fn media_json(media: &MediaSnapshot) -> Value {
         "bytes_sent": media.bytes_sent,
         "packets_lost": media.packets_lost,
         "jitter_ms": media.jitter_ms,
+        "round_trip_ms": media.round_trip_ms,
+        "remote_packets_lost": media.remote_packets_lost,
+        "remote_jitter_ms": media.remote_jitter_ms,
         "last_packet_ms_ago": media.last_packet_ms_ago,
     })
 }

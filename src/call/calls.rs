@@ -12,13 +12,13 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::book::Book;
-use crate::call::clock::WallClock;
 use crate::call::event::{CallEvent, CallEventKind};
 use crate::call::output::Output;
 use crate::call::query::Queries;
 use crate::call::request::{Action, CallError, CallReply, CallRequest};
 use crate::call::room::{RoomNotice, RoomRequest};
 use crate::call::state::{Call, Phase};
+use crate::clock::WallClock;
 use crate::ids::{CallId, ListenerId, RequestId, RoomKey, SessionId, ShardId};
 use crate::keying::Fingerprint;
 use crate::sip::agent::{Agent, Event, Transmit};

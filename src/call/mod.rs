@@ -14,7 +14,6 @@
 //! | `request`, `event` | the words spoken with the api |
 
 mod calls;
-mod clock;
 mod description;
 mod ending;
 pub mod event;
@@ -30,7 +29,6 @@ mod state;
 pub mod web_peer;
 
 pub use calls::{CallSettings, Calls};
-pub use clock::WallClock;
 pub use output::Output;
 
 #[cfg(test)]

@@ -330,6 +330,15 @@ pub struct MediaSnapshot {
     pub packets_lost: i64,
     /// Interarrival jitter in milliseconds (RFC 3550 A.8).
     pub jitter_ms: f64,
+    /// Milliseconds to the peer and back (RFC 3550 section 6.4.1), once it has
+    /// told when our last report reached it.
+    pub round_trip_ms: Option<f64>,
+    /// Of our stream lost until the peer, as it reports; negative when
+    /// duplicates outweigh losses.
+    pub remote_packets_lost: Option<i64>,
+    /// Interarrival jitter of our stream at the peer in milliseconds, as it
+    /// reports.
+    pub remote_jitter_ms: Option<f64>,
     /// Milliseconds since the last packet came in.
     pub last_packet_ms_ago: Option<u64>,
 }

@@ -6,15 +6,15 @@
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::call::clock::WallClock;
 use crate::call::event::CallEvent;
 pub use crate::call::ports::{LegAddress, OpenPorts, Ports, PortsError};
 use crate::call::request::{
     CallError, MediaSnapshot, PeerKind, RoomPeerSnapshot, RoomSnapshot, Stream,
 };
 use crate::call::web_peer::{Web, WebEvent, WebPeer, WebSettings};
+use crate::clock::WallClock;
 use crate::ids::{AppId, CallId, LegId, RoomKey, ShardId};
 use crate::media::{LegOptions, LegStats, Remote, Table};
 use crate::sdp::Codec;
@@ -199,8 +199,9 @@ pub(super) struct Room {
 }
 
 impl Rooms {
-    /// No rooms yet; legs go into `table`.
-    pub fn new(table: Table, clock: WallClock) -> Self {
+    /// No rooms yet; legs go into `table`, which has the same clock from now on.
+    pub fn new(mut table: Table, clock: WallClock) -> Self {
+        table.set_clock(clock);
         Rooms {
             table,
             members: HashMap::new(),
@@ -554,13 +555,20 @@ impl Rooms {
             packets_sent: stats.sent.packets,
             bytes_sent: stats.sent.bytes,
             packets_lost: i64::try_from(stats.received.lost).unwrap_or(i64::MAX),
-            jitter_ms: stats.received.jitter.as_secs_f64() * 1000.0,
+            jitter_ms: milliseconds(stats.received.jitter),
+            round_trip_ms: stats.sent.round_trip.map(milliseconds),
+            remote_packets_lost: stats.sent.reported.map(|told| told.cumulative_lost.into()),
+            remote_jitter_ms: stats.sent.reported.map(|told| milliseconds(told.jitter)),
             last_packet_ms_ago: stats
                 .received
                 .last_packet
                 .map(|at| now.saturating_duration_since(at).as_millis() as u64),
         }
     }
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
 }
 
 #[cfg(test)]

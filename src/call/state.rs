@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::call::clock::WallClock;
 use crate::call::request::{CallSnapshot, CallState, Dial, Direction, MediaSnapshot, Stream};
+use crate::clock::WallClock;
 use crate::ids::{AppId, CallId, RequestId, SessionId};
 use crate::keying::{Security, Srtp};
 use crate::sdp::{Codec, Exchange, Session};

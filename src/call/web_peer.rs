@@ -15,6 +15,7 @@ use crate::call::request::{CallError, CallReply, Stream, WebRequest};
 use crate::call::room::{Member, MemberKind, Place, Ports, RoomNotice, Rooms};
 use crate::ids::{CallId, LegId, RoomKey, ShardId};
 use crate::keying::{Fingerprint, IceCredentials};
+use crate::media::SynchronizationSource;
 use crate::sdp::webrtc::{self, WebRtcLocal, WebRtcNegotiated};
 use crate::sdp::{Codec, NegotiationError, Session, ice};
 
@@ -120,15 +121,15 @@ impl Web {
         &self,
         offer: &Session,
         peer: &WebPeer,
-        ssrc: u32,
+        source: &SynchronizationSource,
         allowed: &[Codec],
     ) -> Result<(Session, WebRtcNegotiated), CallError> {
         let local = WebRtcLocal {
             candidates: self.settings.candidates.clone(),
             ice: peer.local.clone(),
             fingerprint: self.settings.fingerprint.clone(),
-            ssrc,
-            cname: format!("ringwire-{:x}", peer.session_id),
+            ssrc: source.ssrc,
+            cname: source.cname.clone(),
             session_id: peer.session_id,
             version: peer.version,
         };
@@ -259,15 +260,15 @@ impl Rooms {
             shard: web.settings.shard,
             random: web.random.random(),
         };
-        web.answer(&offer, &peer, 0, &allowed)?;
+        web.answer(&offer, &peer, &SynchronizationSource::default(), &allowed)?;
         web.peers += 1;
         if let Some(former) = former {
             self.web_leave(now, former, "replaced", ports);
         }
         let leg = self.table.open_shared(now, peer.local.clone());
-        let ssrc = self.table.ssrc(leg).unwrap_or_default();
+        let source = self.table.source(leg).unwrap_or_default();
         let answered = match &self.web {
-            Some(web) => web.answer(&offer, &peer, ssrc, &allowed),
+            Some(web) => web.answer(&offer, &peer, &source, &allowed),
             None => Err(CallError::WebRtcDisabled),
         };
         let (answer, agreed) = match answered {
@@ -315,15 +316,15 @@ impl Rooms {
             return Err(CallError::UnknownPeer);
         };
         let leg = member.leg;
-        let ssrc = self.table.ssrc(leg).unwrap_or_default();
-        let (_, agreed) = web.answer(&offer, peer, ssrc, allowed)?;
+        let source = self.table.source(leg).unwrap_or_default();
+        let (_, agreed) = web.answer(&offer, peer, &source, allowed)?;
         if agreed.ice.ufrag != peer.remote_ufrag {
             peer.remote_ufrag = agreed.ice.ufrag.clone();
             peer.local = web.credentials();
             self.table.restart_ice(leg, peer.local.clone());
         }
         peer.version += 1;
-        let (answer, agreed) = web.answer(&offer, peer, ssrc, allowed)?;
+        let (answer, agreed) = web.answer(&offer, peer, &source, allowed)?;
         let ufrag = peer.local.ufrag.clone();
         self.web_connect(now, call, agreed);
         Ok(CallReply::WebAnswered {

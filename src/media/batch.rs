@@ -69,7 +69,7 @@ impl Table {
             Some(_) | None => return Err(DropReason::UnknownProtocol),
         }
         if route.rtcp || rtcp::looks_like_rtcp(packet.bytes()) {
-            self.judge_rtcp(route, packet)
+            self.judge_rtcp(route, tick, packet)
         } else {
             self.judge_rtp(route.leg as usize, tick, packet)
         }
@@ -314,7 +314,12 @@ impl Table {
 
     /// RTCP comes seldom: it may touch whatever it needs.
     #[cold]
-    fn judge_rtcp(&mut self, route: Route, packet: &mut Packet<'_>) -> Result<Verdict, DropReason> {
+    fn judge_rtcp(
+        &mut self,
+        route: Route,
+        tick: Tick,
+        packet: &mut Packet<'_>,
+    ) -> Result<Verdict, DropReason> {
         let i = route.leg as usize;
         self.admit(i, packet, true)?;
         let receive = self.receive.get(i).ok_or(DropReason::UnknownPort)?;
@@ -339,56 +344,8 @@ impl Table {
                 }
             }
         }
-        let sink = receive.sink as usize;
-        let (Some(own), Some(out)) = (self.send.get(i), self.send.get(sink)) else {
-            rtcp::observe(packet.bytes(), self.send[i].ssrc, &mut cold.reported);
-            return Err(DropReason::NotLinked);
-        };
-        rtcp::observe(packet.bytes(), own.ssrc, &mut cold.reported);
-        let translation = rtcp::Translation {
-            sender: out.ssrc,
-            stream: (out.is(send_state::STARTED) && out.source_ssrc == receive.ssrc).then_some({
-                rtcp::Stream {
-                    ssrc: out.source_ssrc,
-                    timestamp_offset: out.timestamp_offset,
-                    packets: out.packets as u32,
-                    octets: out.bytes as u32,
-                }
-            }),
-            about: self
-                .receive
-                .get(sink)
-                .filter(|s| own.is(send_state::STARTED) && own.source_ssrc == s.ssrc)
-                .map(|s| rtcp::About {
-                    from: own.ssrc,
-                    to: own.source_ssrc,
-                    sequence_offset: own.sequence_offset,
-                    highest: s.sequence.highest,
-                }),
-        };
-        self.release(sink)?;
-        let sink_muxed = self
-            .receive
-            .get(sink)
-            .is_some_and(|s| s.is(receive_state::MUX));
-        let sink_cold = self.cold.get(sink).ok_or(DropReason::NotLinked)?;
-        let sink_remote = sink_cold.remote.as_ref().ok_or(DropReason::SinkNotReady)?;
-        let (port, to) = match sink_muxed {
-            true => (out.port, sink_remote.source.destination()),
-            false => (sink_cold.options.rtcp, sink_remote.rtcp),
-        };
-        if to.ip().is_unspecified() || to.port() == 0 {
-            return Err(DropReason::SinkNotReady);
-        }
-        let connected = sink_muxed && out.is(send_state::CONNECTED);
-        let len = rtcp::translate(packet.bytes_mut(), &translation);
-        if len == 0 {
-            return Ok(Verdict::Consumed);
-        }
-        packet.set_len(len);
-        self.seal(sink, packet, true)?;
-        let to = (!connected).then_some(to);
-        Ok(Verdict::Forward { port, to })
+        self.hear_reports(tick, i, packet.bytes());
+        self.pass_on(i, packet.bytes())
     }
 }
 

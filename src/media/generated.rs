@@ -34,13 +34,16 @@ impl Table {
     pub fn next_timeout(&mut self) -> Option<Instant> {
         let ice = self.transport.consent.next_deadline();
         let dtls = self.transport.retransmission.next_deadline();
-        ice.into_iter().chain(dtls).min()
+        let reports = self.transport.reports.next_deadline();
+        [ice, dtls, reports].into_iter().flatten().min()
     }
 
-    /// Does what is due at `now`: handshakes repeat, lost consent is told.
+    /// Does what is due at `now`: handshakes repeat, lost consent is told,
+    /// reports are made.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.expire_consent(now);
         self.repeat_handshakes(now);
+        self.send_reports(now);
     }
 
     /// Queues a datagram of the gateway's own.

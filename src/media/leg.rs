@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use super::latch::{Latch, Source};
 use super::payload::{PayloadMap, PayloadMapping};
+use super::reports::Reports;
 use super::stats::{Jitter, Reported, Sequence};
 use crate::ids::MediaPort;
 use crate::keying::Security;
@@ -158,6 +159,7 @@ pub(super) struct Cold {
     /// Silence counts from here at the earliest, in ms of the table's clock.
     pub(super) quiet_since_ms: u32,
     pub(super) reported: Option<Reported>,
+    pub(super) reports: Reports,
 }
 
 /// The peer, once described.

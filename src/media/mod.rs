@@ -11,7 +11,9 @@
 //! | --- | --- |
 //! | [`packet`] | the slot a datagram lives in, and the verdict on it |
 //! | [`drop_reason`] | why packets are dropped; the labels of the metric |
-//! | [`rtp`], [`rtcp`] | validity and rewriting of the two formats |
+//! | [`rtp`], [`rtcp`] | the two formats |
+//! | [`feedback`] | what of a peer's RTCP passes on to the other |
+//! | [`reports`] | each leg's own reports, and what the peer's say |
 //! | [`payload`] | payload type numbers by codec |
 //! | [`leg`] | what is known of one participant: hot lines and cold line |
 //! | [`latch`] | whose packets count: the source rules |
@@ -28,12 +30,14 @@
 pub mod batch;
 pub mod drop_reason;
 pub mod dtls;
+pub mod feedback;
 pub mod generated;
 mod ice;
 pub mod latch;
 pub mod leg;
 pub mod packet;
 pub mod payload;
+pub mod reports;
 pub mod rtcp;
 pub mod rtp;
 mod security;
@@ -52,5 +56,6 @@ pub use latch::Latch;
 pub use leg::{LegOptions, Remote};
 pub use packet::{Packet, Verdict};
 pub use payload::PayloadMapping;
+pub use reports::SynchronizationSource;
 pub use stats::LegStats;
 pub use table::{Counters, Notice, Table, TableSettings};

@@ -6,7 +6,6 @@ use super::leg::{receive_state, send_state};
 use super::packet::Packet;
 use super::srtp::{Protector, Sealable, Unprotector};
 use super::table::Table;
-use crate::ids::LegId;
 use crate::keying::{MasterKey, Security};
 
 /// The keys of one leg. Without them everything of a protected leg is dropped.
@@ -26,14 +25,6 @@ pub(super) struct LegSecurity {
 }
 
 impl Table {
-    /// The SSRC that the leg's peer sees of us, which lasts as long as the leg
-    /// (RFC 3550 section 5.1). `None` when the leg is gone.
-    pub fn ssrc(&self, leg: LegId) -> Option<u32> {
-        self.live(leg)
-            .and_then(|i| self.send.get(i))
-            .map(|send| send.ssrc)
-    }
-
     /// From now on the leg's media is protected with these keys. A direction
     /// whose key is the one of before keeps its rollover counter and replay
     /// list: a keystream is never used twice. Keys that are none leave the leg

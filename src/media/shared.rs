@@ -70,6 +70,8 @@ pub(super) struct Transport {
     pub(super) dtls: Dtls,
     /// When a leg's handshake repeats itself.
     pub(super) retransmission: Timers<u32>,
+    /// When a leg makes its next report.
+    pub(super) reports: Timers<u32>,
     pub(super) transmits: VecDeque<Transmit>,
 }
 
@@ -275,6 +277,7 @@ impl Table {
         }
         self.transport.consent.stop(&leg);
         self.transport.retransmission.stop(&leg);
+        self.transport.reports.stop(&leg);
         self.transport.dtls.forget(leg);
     }
 

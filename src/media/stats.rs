@@ -44,6 +44,8 @@ pub struct SentStats {
     pub last_packet: Option<Instant>,
     /// What the peer last reported of our stream, if it ever did.
     pub reported: Option<Reported>,
+    /// To the peer and back, as its last report tells (RFC 3550 section 6.4.1).
+    pub round_trip: Option<Duration>,
 }
 
 /// A report block about the stream that we send (RFC 3550 section 6.4.1).
@@ -53,8 +55,8 @@ pub struct Reported {
     pub fraction_lost: u8,
     /// Lost since the start; negative when duplicates outweigh losses.
     pub cumulative_lost: i32,
-    /// Interarrival jitter in timestamp units.
-    pub jitter: u32,
+    /// Interarrival jitter.
+    pub jitter: Duration,
 }
 
 /// Sequence accounting of one SSRC, part of the leg's hot line.
@@ -147,12 +149,17 @@ impl Jitter {
             .saturating_sub(self.scaled.saturating_add(8) >> 4);
     }
 
+    /// In timestamp units.
+    pub(super) fn units(&self) -> u32 {
+        self.scaled >> 4
+    }
+
     /// As time, for a payload of this clock.
     pub(super) fn duration(&self, clock_rate: u32) -> Duration {
         if clock_rate == 0 {
             return Duration::ZERO;
         }
-        let nanos = u64::from(self.scaled >> 4) * 1_000_000_000 / u64::from(clock_rate);
+        let nanos = u64::from(self.units()) * 1_000_000_000 / u64::from(clock_rate);
         Duration::from_nanos(nanos)
     }
 }

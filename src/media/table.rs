@@ -13,9 +13,11 @@ use super::leg::{
     Cold, Described, LegOptions, NOBODY, Receive, Remote, SHARED, Send, receive_state, send_state,
 };
 use super::payload::{MAX_PAYLOADS, PayloadMap};
+use super::reports::Reports;
 use super::security::LegSecurity;
 use super::shared::Transport;
 use super::stats::{LegStats, ReceivedStats, SentStats};
+use crate::clock::WallClock;
 use crate::ids::{LegId, MediaPort};
 
 /// Notices that packets may leave waiting; one that finds no room is left out
@@ -142,8 +144,9 @@ pub(super) struct Tick {
 #[derive(Debug)]
 pub struct Table {
     pub(super) settings: TableSettings,
-    random: StdRng,
-    epoch: Option<Instant>,
+    pub(super) random: StdRng,
+    pub(super) epoch: Option<Instant>,
+    pub(super) clock: Option<WallClock>,
     slots: Vec<Slot>,
     free: Vec<u32>,
     // Three arrays with the same index, so that a batch walks hot lines only.
@@ -166,6 +169,7 @@ impl Table {
             settings,
             random: StdRng::from_seed(seed),
             epoch: None,
+            clock: None,
             slots: Vec::new(),
             free: Vec::new(),
             receive: Vec::new(),
@@ -206,6 +210,7 @@ impl Table {
             lost_before: 0,
             quiet_since_ms: self.tick(now).ms,
             reported: None,
+            reports: Reports::new(&mut self.random),
         };
         let index = match self.free.pop() {
             Some(index) => {
@@ -271,6 +276,7 @@ impl Table {
         self.describe_security(i, &remote.security);
         self.describe_shared(i);
         self.describe_dtls(now, i, &remote.security);
+        self.start_reports(now, i);
         self.remap(i);
         let sink = self.receive[i].sink;
         if sink != NOBODY && sink as usize != i {
@@ -522,6 +528,7 @@ impl Table {
                 bytes: send.bytes,
                 last_packet: (send.packets > 0).then(|| at(send.last_ms)).flatten(),
                 reported: cold.reported,
+                round_trip: cold.reports.round_trip(),
             },
         }
     }

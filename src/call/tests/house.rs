@@ -9,7 +9,8 @@ use crate::book::{Answering, Book, CallerAuth, DigestAlgorithm, Number, Outgoing
 use crate::call::event::{CallEvent, CallEventKind};
 use crate::call::request::{Action, CallReply, CallRequest, Dial, Stream};
 use crate::call::room::{LegAddress, OpenPorts, Ports, PortsError, Rooms};
-use crate::call::{CallSettings, Calls, Output, WallClock};
+use crate::call::{CallSettings, Calls, Output};
+use crate::clock::WallClock;
 use crate::ids::{AppId, CallId, ListenerId, MediaPort, RequestId, RoomKey, ShardId};
 use crate::keying::SrtpPolicy;
 use crate::media::{Table, TableSettings};

@@ -197,3 +197,45 @@ fn a_header_extension_stays_on_its_own_side() {
     assert_eq!(out[0], 0x80);
     assert!(out[12..].iter().all(|byte| *byte == 0x55));
 }
+
+#[test]
+fn reports_to_a_protected_peer_are_sealed_and_its_own_are_read() {
+    for suite in Suite::ALL {
+        let (mut bench, a, _) = Bench::pair();
+        let (description, mut phone) = secure(suite);
+        assert!(bench.table.set_remote(bench.now, a, description));
+        forwarded(bench.deliver(0, peer(0), &phone.protect(Rtp::new(1, 160, 7))));
+        let ours = bench.table.source(a).expect("open").ssrc;
+        bench.pass(4_000);
+        bench.table.handle_timeout(bench.now);
+        let mut made = std::iter::from_fn(|| bench.table.poll_transmit());
+        let sealed = made.find(|t| t.port == MediaPort(1)).expect("a report");
+        assert_eq!(sealed.to, Some(rtcp_peer(0)));
+        let (result, plain) = in_slot(&sealed.payload, |packet| phone.into.rtcp(packet));
+        result.unwrap();
+        // A receiver report with one block: nothing was sent to this peer.
+        assert_eq!(plain[..4], [0x81, 201, 0, 7]);
+        assert_eq!(plain[4..8], ours.to_be_bytes());
+        assert_eq!(plain[8..12], 7u32.to_be_bytes());
+        let mut broken = sealed.payload.to_vec();
+        broken[12] ^= 1;
+        let (result, _) = in_slot(&broken, |packet| phone.into.rtcp(packet));
+        assert!(result.is_err());
+
+        let mut report = vec![0x81, 201, 0, 7, 0, 0, 0, 7];
+        report.extend(ours.to_be_bytes());
+        report.extend([0, 0, 0, 5]);
+        report.extend([0; 16]);
+        assert_eq!(
+            bench.deliver(1, rtcp_peer(0), &report).0,
+            Verdict::Drop(DropReason::SrtpAuthFailed)
+        );
+        let (result, sealed) = in_slot(&report, |packet| {
+            phone.out.rtcp(Sealable::new(packet).unwrap())
+        });
+        result.unwrap();
+        assert_eq!(bench.deliver(1, rtcp_peer(0), &sealed).0, Verdict::Consumed);
+        let reported = bench.table.stats(a).expect("open").sent.reported;
+        assert_eq!(reported.expect("heard").cumulative_lost, 5);
+    }
+}

@@ -77,8 +77,9 @@ fn a_place_is_plain_again_after_a_protected_leg_has_left_it() {
 #[test]
 fn the_ssrc_a_leg_sends_with_is_known_before_it_sends() {
     let (mut bench, a, b) = Bench::pair();
-    let ssrc = bench.table.ssrc(b);
+    let source = bench.table.source(b);
+    let ssrc = source.map(|source| source.ssrc);
     assert_eq!(ssrc, Some(bench.relayed(0, Rtp::new(1, 160, 7)).ssrc));
     bench.table.close(a);
-    assert_eq!(bench.table.ssrc(a), None);
+    assert_eq!(bench.table.source(a), None);
 }

@@ -17,11 +17,15 @@ impl WallClock {
 
     /// Milliseconds since the Unix epoch at `at`.
     pub fn unix_ms(&self, at: Instant) -> u64 {
+        self.unix_micros(at) / 1000
+    }
+
+    /// Microseconds since the Unix epoch at `at`.
+    pub fn unix_micros(&self, at: Instant) -> u64 {
+        let origin = self.unix_ms * 1000;
         match at.checked_duration_since(self.instant) {
-            Some(later) => self.unix_ms + later.as_millis() as u64,
-            None => self
-                .unix_ms
-                .saturating_sub(self.instant.duration_since(at).as_millis() as u64),
+            Some(later) => origin + later.as_micros() as u64,
+            None => origin.saturating_sub(self.instant.duration_since(at).as_micros() as u64),
         }
     }
 }
