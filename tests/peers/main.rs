@@ -46,6 +46,7 @@ mod outgoing_end;
 mod placement;
 mod protobuf;
 mod refusals;
+mod rtcp;
 mod shutdown;
 mod srtp;
 mod torture;

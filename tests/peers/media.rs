@@ -18,20 +18,20 @@ const STRANGER: u8 = 0x33;
 const SOME: usize = 10;
 
 /// A caller in the room `talk`, and a callee the gateway called into it.
-struct Pair {
-    gateway: Gateway,
+pub struct Pair {
+    pub gateway: Gateway,
     caller: SipPeer,
     call: OurCall,
-    alice: RtpPeer,
+    pub alice: RtpPeer,
     /// Where the gateway takes Alice's media.
-    for_alice: std::net::SocketAddr,
+    pub for_alice: std::net::SocketAddr,
     callee: SipPeer,
-    bob: RtpPeer,
-    for_bob: std::net::SocketAddr,
+    pub bob: RtpPeer,
+    pub for_bob: std::net::SocketAddr,
     outgoing: String,
 }
 
-fn pair(settings: Settings) -> Pair {
+pub fn pair(settings: Settings) -> Pair {
     let mut gateway = settings
         .number("7001", r#"answer = { room = "talk", peer = "alice" }"#)
         .start();
@@ -157,7 +157,7 @@ fn a_peer_on_hold_hears_nothing_until_it_resumes() {
 
 impl Pair {
     /// The caller's call as the API tells it.
-    fn state(&self) -> Value {
+    pub fn state(&self) -> Value {
         let calls = self.gateway.live_calls();
         calls
             .into_iter()

@@ -32,7 +32,7 @@ struct Talk {
 pub struct RtpPeer {
     address: SocketAddr,
     socket: UdpSocket,
-    _rtcp: UdpSocket,
+    rtcp: UdpSocket,
     talk: Arc<Mutex<Talk>>,
     heard: Arc<Mutex<Vec<RtpPacket>>>,
     over: Arc<AtomicBool>,
@@ -47,6 +47,8 @@ impl RtpPeer {
         let rtcp = UdpSocket::bind((ip, port + 1)).expect("an RTCP port");
         socket
             .set_read_timeout(Some(Duration::from_millis(50)))
+            .expect("a timeout");
+        rtcp.set_read_timeout(Some(Duration::from_millis(50)))
             .expect("a timeout");
         let talk = Arc::new(Mutex::new(Talk { target: None, fill }));
         let heard = Arc::new(Mutex::new(Vec::new()));
@@ -68,7 +70,7 @@ impl RtpPeer {
         Self {
             address,
             socket,
-            _rtcp: rtcp,
+            rtcp,
             talk,
             heard,
             over,
@@ -94,6 +96,24 @@ impl RtpPeer {
         self.socket
             .send_to(bytes, target)
             .expect("a datagram is sent");
+    }
+
+    /// Sends these bytes from the RTCP port.
+    pub fn send_rtcp(&self, target: SocketAddr, bytes: &[u8]) {
+        self.rtcp
+            .send_to(bytes, target)
+            .expect("a datagram is sent");
+    }
+
+    /// Waits for the next datagram on the RTCP port.
+    #[track_caller]
+    pub fn expect_rtcp(&self) -> (Vec<u8>, SocketAddr) {
+        let mut buffer = [0; 2048];
+        let mut next = || {
+            let (length, source) = self.rtcp.recv_from(&mut buffer).ok()?;
+            Some((buffer[..length].to_vec(), source))
+        };
+        within(PATIENCE, &mut next).unwrap_or_else(|| panic!("no RTCP at {}", self.address))
     }
 
     /// Everything heard since the last [`Self::forget`].
