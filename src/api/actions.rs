@@ -7,11 +7,11 @@ use serde_json::Value;
 
 use crate::call::request::{Action, CallReply, CallRequest, Direction};
 
-use super::Shared;
 use super::auth::Permit;
 use super::body::{StreamBody, read_json};
 use super::error::{ApiError, done};
 use super::registry::Call;
+use super::{SHARD_TIMEOUT, Shared};
 use std::sync::Arc;
 
 /// An action on an incoming call, as it is asked for.
@@ -178,7 +178,12 @@ impl Shared {
             call: call.id,
             action,
         };
-        match self.ask(call.id.shard, request).await? {
+        // Accept waits for the media server that rooms are on.
+        let patience = match &self.settings.media_server {
+            Some(server) => SHARD_TIMEOUT + 2 * server.timeout,
+            None => SHARD_TIMEOUT,
+        };
+        match self.ask_patiently(call.id.shard, request, patience).await? {
             CallReply::Refused(error) => Err(error.into()),
             _ => Ok(()),
         }

@@ -94,7 +94,7 @@ pub async fn all_rooms(
         }
     }
     rooms.sort_by(|a, b| a.room.name.cmp(&b.room.name));
-    let rooms: Vec<Value> = rooms.iter().map(room_json).collect();
+    let rooms: Vec<Value> = rooms.iter().map(|room| room_json(&shared, room)).collect();
     Ok(success(json!({ "rooms": rooms })))
 }
 
@@ -113,7 +113,7 @@ pub async fn one_room(
     let shard = shared.shards.of_room(&room);
     match shared.ask(shard, CallRequest::Room(room)).await? {
         CallReply::Rooms(rooms) => match rooms.first() {
-            Some(room) => Ok(success(room_json(room))),
+            Some(room) => Ok(success(room_json(&shared, room))),
             None => Err(CallError::UnknownRoom.into()),
         },
         CallReply::Refused(error) => Err(error.into()),
@@ -153,7 +153,11 @@ fn call_json(call: &CallSnapshot) -> Value {
     })
 }
 
-fn room_json(room: &RoomSnapshot) -> Value {
+fn room_json(shared: &Shared, room: &RoomSnapshot) -> Value {
+    let backend = match &shared.settings.media_server {
+        None => "local",
+        Some(_) => "external",
+    };
     let peers = room.peers.iter().map(|peer| {
         json!({
             "peer": &*peer.peer,
@@ -168,6 +172,7 @@ fn room_json(room: &RoomSnapshot) -> Value {
     });
     json!({
         "room": &*room.room.name,
+        "backend": backend,
         "created_ms": room.created_ms,
         "peers": peers.collect::<Vec<_>>(),
     })

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::call::event::{Arrival, CallEvent, CallEventKind, WebEvent};
+use crate::call::event::{Arrival, CallEvent, CallEventKind, ServerRequest, WebEvent};
 use crate::call::request::{Action, Direction};
 
 use super::Shared;
@@ -50,6 +50,13 @@ fn take(shared: &Arc<Shared>, event: CallEvent) {
     match event.kind {
         CallEventKind::Arrived(ref arrival) => arrived(shared, &event, arrival),
         CallEventKind::Web(web) => shared.web_peers.take(event.call, web),
+        CallEventKind::MediaServer(request) => {
+            if let Some(sessions) = &shared.media_sessions {
+                let book = shared.directory.book();
+                let secret = book.app(&event.app).map(|app| app.secret.as_str());
+                sessions.take(event.call, secret, request);
+            }
+        }
         kind => {
             // An incoming call is known by its arrival; what is not known yet
             // is outgoing, and the request that dialled is about to tell.
@@ -132,8 +139,12 @@ async fn answered(shared: &Shared, call: &Call, answer: Result<HookAnswer, Strin
     };
     let Err(error) = result else { return };
     tracing::warn!(call_id = %call.id, problem = %error.message, "the hook's answer could not be followed");
-    // Somebody else was quicker, or the caller is gone: nothing is owed.
-    let settled = error.code == "WRONG_STATE" || error.code == "CALL_NOT_FOUND";
+    // Somebody else was quicker, the caller is gone, or was turned away already:
+    // nothing is owed.
+    let settled = matches!(
+        error.code,
+        "WRONG_STATE" | "CALL_NOT_FOUND" | "MEDIA_SERVER_FAILED"
+    );
     if was_accept && !settled {
         let message = CallMessage::error(&error.message, Direction::Incoming);
         call.push(unix_time().as_millis() as u64, message);
@@ -163,6 +174,9 @@ fn follow_up(shared: &Shared, call: &Arc<Call>, timestamp_ms: u64, kind: CallEve
     };
     match kind {
         CallEventKind::Ended(snapshot) => {
+            if let Some(sessions) = &shared.media_sessions {
+                sessions.call_ended(call.id);
+            }
             call.end(timestamp_ms, message, snapshot);
             shared.registry.call_ended(call.id);
         }
@@ -205,6 +219,9 @@ fn label(kind: &CallEventKind) -> &'static str {
         CallEventKind::Web(WebEvent::Connected) => "webrtc_connected",
         CallEventKind::Web(WebEvent::Renegotiate) => "webrtc_renegotiate",
         CallEventKind::Web(WebEvent::Left(_)) => "webrtc_left",
+        CallEventKind::MediaServer(ServerRequest::Offer(_)) => "media_server_offer",
+        CallEventKind::MediaServer(ServerRequest::Answer { .. }) => "media_server_answer",
+        CallEventKind::MediaServer(ServerRequest::Complete(_)) => "media_server_complete",
         CallEventKind::Ended(_) => "ended",
     }
 }
@@ -247,7 +264,8 @@ fn log(event: &CallEvent) {
         CallEventKind::Web(WebEvent::Connected | WebEvent::Renegotiate) => {
             tracing::info!(%call_id, %app, event = kind, "peer");
         }
-        CallEventKind::Accepted
+        CallEventKind::MediaServer(_)
+        | CallEventKind::Accepted
         | CallEventKind::CallerCancelled
         | CallEventKind::PeerHungUp
         | CallEventKind::Cancelled

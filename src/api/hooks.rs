@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use prost::Message;
-use reqwest::redirect::Policy;
 use tokio::sync::{Notify, Semaphore, oneshot, watch};
 use tokio::time::Instant;
 
@@ -16,6 +15,7 @@ use crate::ids::{AppId, CallId};
 
 use super::auth::{keyed_hash, unix_time};
 use super::hook_answer::{self, HookAnswer};
+use super::http_client::{self, HttpClientError, in_words};
 use super::messages::hook_body;
 use super::metrics::Counters;
 use super::proto::sip_gateway::{CallEvent, call_event};
@@ -32,9 +32,6 @@ const MAX_POSTS_PER_APP: usize = 64;
 const MAX_ASKS_PER_APP: usize = 512;
 /// A hook's answer is at most this long (bytes); the rest is not read.
 const MAX_ANSWER: usize = 64 * 1024;
-/// Idle connections kept per hook host.
-const MAX_IDLE_PER_HOST: usize = 32;
-
 /// Between retries at most, once the gateway ends.
 const LAST_DELAY: Duration = Duration::from_millis(500);
 
@@ -99,35 +96,13 @@ struct Item {
     answer: Option<oneshot::Sender<Result<HookAnswer, String>>>,
 }
 
-/// The HTTP client could not be made.
-#[derive(Debug, thiserror::Error)]
-#[error("the HTTP client for hooks could not be made: {0}")]
-pub struct HookClientError(#[source] reqwest::Error);
-
 impl Hooks {
     pub fn new(
         settings: HookSettings,
         book: &Book,
         counters: Arc<Counters>,
-    ) -> Result<Self, HookClientError> {
-        // TLS by ring: a much smaller build than aws-lc. Refused only when a
-        // provider is installed already, which serves as well.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let builder = || {
-            reqwest::Client::builder()
-                .redirect(Policy::none())
-                .timeout(settings.timeout)
-                .pool_max_idle_per_host(MAX_IDLE_PER_HOST)
-                .user_agent(concat!("ringwire/", env!("CARGO_PKG_VERSION")))
-        };
-        // A container without root certificates can still post to http.
-        let client = builder()
-            .build()
-            .or_else(|error| {
-                tracing::warn!(%error, "no root certificates: hooks to https:// will fail");
-                builder().tls_certs_only([]).build()
-            })
-            .map_err(HookClientError)?;
+    ) -> Result<Self, HttpClientError> {
+        let client = http_client::new(Some(settings.timeout))?;
         let hooks = Hooks {
             apps: Mutex::default(),
             shared: Arc::new(Shared {
@@ -321,18 +296,7 @@ impl CallHooks {
             } else {
                 tracing::debug!(%call_id, %hook, attempt, retry_in_ms, %problem, "nor was its retry");
             }
-            self.pause(delay).await;
-        }
-    }
-
-    /// Waits before a retry; once the gateway ends, not long.
-    async fn pause(&self, delay: Duration) {
-        let mut ending = self.shared.ending.subscribe();
-        tokio::select! {
-            () = tokio::time::sleep(delay) => {}
-            () = async { let _ = ending.wait_for(|ending| *ending).await; } => {
-                tokio::time::sleep(delay.min(LAST_DELAY)).await;
-            }
+            pause(delay, &self.shared.ending).await;
         }
     }
 
@@ -399,27 +363,25 @@ fn signature(secret: &str, timestamp: u64, body: &[u8]) -> String {
     format!("v1={}", hex::encode(keyed_hash(secret.as_bytes(), &signed)))
 }
 
+/// Waits before a retry; once the gateway ends, not long.
+pub(super) async fn pause(delay: Duration, ending: &watch::Sender<bool>) {
+    let mut ending = ending.subscribe();
+    tokio::select! {
+        () = tokio::time::sleep(delay) => {}
+        () = async { let _ = ending.wait_for(|ending| *ending).await; } => {
+            tokio::time::sleep(delay.min(LAST_DELAY)).await;
+        }
+    }
+}
+
 /// Exponential, half of it random so that calls that failed together do not
 /// come back together.
-fn backoff(settings: &HookSettings, attempt: u32, random: f64) -> Duration {
+pub(super) fn backoff(settings: &HookSettings, attempt: u32, random: f64) -> Duration {
     let whole = settings
         .first_delay
         .saturating_mul(2_u32.saturating_pow(attempt))
         .min(settings.longest_delay);
     whole.mul_f64(0.5 + random / 2.0)
-}
-
-/// An error without the URL, whose query may hold a secret, and with its
-/// cause.
-fn in_words(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut words = error.to_string();
-    let mut source = std::error::Error::source(&error);
-    while let Some(cause) = source {
-        words = format!("{words}: {cause}");
-        source = cause.source();
-    }
-    words
 }
 
 fn without_query(url: &str) -> String {

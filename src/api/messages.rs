@@ -138,6 +138,7 @@ fn outgoing(kind: &CallEventKind) -> Option<outgoing_call_event::Event> {
         | CallEventKind::Accepted
         | CallEventKind::Rejected(_)
         | CallEventKind::CallerCancelled
+        | CallEventKind::MediaServer(_)
         | CallEventKind::Web(_) => return None,
     })
 }
@@ -171,6 +172,7 @@ fn incoming(kind: &CallEventKind) -> Option<incoming_call_event::Event> {
         | CallEventKind::Failed(_)
         | CallEventKind::Cancelled
         | CallEventKind::Terminated
+        | CallEventKind::MediaServer(_)
         | CallEventKind::Web(_) => return None,
     })
 }
@@ -194,6 +196,7 @@ pub fn notify_follow_up(kind: &CallEventKind, from: &str, to: &str) -> Option<In
         | CallEventKind::Error(_)
         | CallEventKind::OtherJoined(_)
         | CallEventKind::OtherLeft { .. }
+        | CallEventKind::MediaServer(_)
         | CallEventKind::Web(_)
         | CallEventKind::Ended(_) => return None,
     };

@@ -15,6 +15,7 @@ use crate::call::request::{CallReply, CallRequest, ShardCounters};
 use super::Shared;
 use super::directory::Listed;
 use super::error::{ApiError, done};
+use super::media_session::MediaSessions;
 use super::registry::lock;
 
 /// What the api counts.
@@ -157,6 +158,9 @@ fn own_metrics(page: &mut Page, shared: &Shared) {
     }
     let queued = shared.hooks.queued() as u64;
     page.gauge("hook_events_queued", "Hook events that wait.", &[], queued);
+    if let Some(sessions) = &shared.media_sessions {
+        media_server_metrics(page, sessions);
+    }
     let sockets = counters.sockets.load(Ordering::Relaxed).max(0) as u64;
     page.gauge("websockets", "WebSockets open.", &[], sockets);
     let known = shared.registry.len() as u64;
@@ -201,6 +205,25 @@ fn counts_of<T>(records: &[Listed<T>]) -> BTreeMap<(&'static str, bool), u64> {
         *counts.entry(key).or_default() += 1;
     }
     counts
+}
+
+fn media_server_metrics(page: &mut Page, sessions: &MediaSessions) {
+    let help = "Requests to the media server that rooms are on.";
+    for ((step, result), count) in sessions.requests() {
+        let labels = [("step", step.to_string()), ("result", result.to_string())];
+        page.total("media_server_requests_total", help, &labels, count);
+    }
+    let help = "Sessions on the media server that were not deleted.";
+    for (reason, count) in sessions.given_up() {
+        let labels = [("reason", reason.to_string())];
+        page.total("media_server_deletes_given_up_total", help, &labels, count);
+    }
+    let help = "Sessions on the media server that are being deleted.";
+    let pending = sessions.deletes_pending() as u64;
+    page.gauge("media_server_deletes_pending", help, &[], pending);
+    let help = "Sessions on the media server, those being deleted too.";
+    let alive = sessions.alive() as u64;
+    page.gauge("media_server_sessions", help, &[], alive);
 }
 
 /// Metrics by name: the format wants the lines of one name together.

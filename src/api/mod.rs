@@ -12,6 +12,7 @@
 //! | `registry` | the calls that can be asked for, with their events |
 //! | `ws`, `ws_requests`, `notify` | WebSockets |
 //! | `hooks`, `hook_answer` | hooks |
+//! | `media_server`, `media_session` | the media server that rooms are on |
 //! | `messages`, `proto` | the messages, binary and JSON |
 //! | `metrics` | metrics and health |
 //! | `pages` | the SDK and the softphone page |
@@ -27,7 +28,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use crate::book::Book;
 use crate::call::event::CallEvent;
 use crate::call::request::{CallReply, CallRequest};
-use crate::config::Config;
+use crate::config::{Config, MediaServer, Rooms};
 use crate::ids::ShardId;
 use crate::shard::mailbox::Shards;
 use crate::store::{Store, StoreError};
@@ -42,6 +43,9 @@ mod error;
 mod events;
 mod hook_answer;
 mod hooks;
+mod http_client;
+mod media_server;
+mod media_session;
 mod messages;
 mod metrics;
 mod notify;
@@ -59,12 +63,14 @@ mod ws_requests;
 #[cfg(test)]
 mod tests;
 
-pub use hooks::{HookClientError, HookSettings};
+pub use hooks::HookSettings;
+pub use http_client::HttpClientError;
 
 use auth::Gate;
 use directory::Directory;
 use error::ApiError;
 use hooks::Hooks;
+use media_session::MediaSessions;
 use metrics::Counters;
 use notify::Clients;
 use peer_events::WebPeers;
@@ -82,10 +88,12 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What the api is told at start.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct ApiSettings {
     /// How hooks are posted.
     pub hooks: HookSettings,
+    /// The media server that rooms are on; without one they are here.
+    pub media_server: Option<MediaServer>,
     /// SIP code for a caller where nobody said what to do.
     pub failure_code: u16,
     /// How long tokens hold by default.
@@ -115,6 +123,10 @@ impl ApiSettings {
                 first_delay: Duration::from_millis(500),
                 longest_delay: Duration::from_secs(60),
             },
+            media_server: match &config.rooms {
+                Rooms::Local => None,
+                Rooms::External(server) => Some(server.clone()),
+            },
             failure_code: config.hooks.failure_code,
             token_ttl: config.http.token_ttl,
             ws_grace: config.calls.ws_grace,
@@ -130,9 +142,9 @@ impl ApiSettings {
 /// Why the API cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// No HTTP client for hooks.
+    /// No HTTP client for hooks and a media server.
     #[error(transparent)]
-    Hooks(#[from] HookClientError),
+    Client(#[from] HttpClientError),
     /// The database cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -155,6 +167,7 @@ struct Shared {
     clients: Clients,
     web_peers: WebPeers,
     hooks: Arc<Hooks>,
+    media_sessions: Option<MediaSessions>,
     counters: Arc<Counters>,
     lookups: Semaphore,
     sockets: Arc<Semaphore>,
@@ -180,6 +193,14 @@ impl Api {
         let counters = Arc::new(Counters::default());
         let gate = Arc::new(Gate::new(book, root_secret));
         let hooks = Arc::new(Hooks::new(settings.hooks, book, counters.clone())?);
+        let media_sessions = match &settings.media_server {
+            None => None,
+            Some(server) => Some(MediaSessions::new(
+                server.clone(),
+                &settings.hooks,
+                shards.clone(),
+            )?),
+        };
         let directory = {
             let (gate, hooks) = (gate.clone(), hooks.clone());
             Directory::open(book, store.clone(), shards.clone(), move |view, former| {
@@ -189,6 +210,7 @@ impl Api {
         };
         Ok(Api {
             shared: Arc::new(Shared {
+                media_sessions,
                 settings,
                 shards,
                 store,
@@ -233,6 +255,9 @@ impl Api {
         events.await.map_err(io::Error::other)?;
         shared.ending.send_replace(true);
         shared.hooks.hurry();
+        if let Some(sessions) = &shared.media_sessions {
+            sessions.hurry();
+        }
         if tokio::time::timeout(CLOSE_TIMEOUT, open.shutdown())
             .await
             .is_err()
@@ -244,12 +269,24 @@ impl Api {
         if tokio::time::timeout(CLOSE_TIMEOUT, closed).await.is_err() {
             tracing::warn!("some WebSockets did not close in time");
         }
-        if tokio::time::timeout(FLUSH_TIMEOUT, shared.hooks.drained())
+        let flush_end = tokio::time::Instant::now() + FLUSH_TIMEOUT;
+        if tokio::time::timeout_at(flush_end, shared.hooks.drained())
             .await
             .is_err()
         {
             let left = shared.hooks.queued();
             tracing::error!(left, "the gateway ends with hook events undelivered");
+        }
+        if let Some(sessions) = &shared.media_sessions
+            && tokio::time::timeout_at(flush_end, sessions.drained())
+                .await
+                .is_err()
+        {
+            let left = sessions.alive();
+            tracing::error!(
+                left,
+                "the gateway ends with sessions left on the media server"
+            );
         }
         Ok(())
     }
@@ -262,7 +299,16 @@ impl Shared {
 
     /// Asks a shard; one that does not answer in time is overloaded.
     async fn ask(&self, shard: ShardId, request: CallRequest) -> Result<CallReply, ApiError> {
-        match tokio::time::timeout(SHARD_TIMEOUT, self.shards.request(shard, request)).await {
+        self.ask_patiently(shard, request, SHARD_TIMEOUT).await
+    }
+
+    async fn ask_patiently(
+        &self,
+        shard: ShardId,
+        request: CallRequest,
+        patience: Duration,
+    ) -> Result<CallReply, ApiError> {
+        match tokio::time::timeout(patience, self.shards.request(shard, request)).await {
             Ok(reply) => Ok(reply?),
             Err(_) => Err(shard_silent()),
         }

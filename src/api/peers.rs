@@ -31,6 +31,13 @@ pub async fn join(
 ) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
     let stream = shared.place(&parts, room, peer)?;
+    if shared.settings.media_server.is_some() {
+        return Err(ApiError::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "ROOM_ON_MEDIA_SERVER",
+            "rooms are on a media server (rooms.backend = \"external\"); join there",
+        ));
+    }
     if shared.draining() {
         return Err(ApiError::draining());
     }

@@ -43,10 +43,26 @@ pub struct CallSettings {
     pub realm: String,
     /// Addresses of our SIP listeners as peers see them, by [`ListenerId`].
     pub listeners: Vec<SocketAddr>,
+    /// Where rooms are.
+    pub rooms: RoomBackend,
     /// Of the certificate for DTLS; without one there is none.
     pub fingerprint: Option<Fingerprint>,
     /// Where call ids come from.
     pub seed: [u8; 32],
+}
+
+/// Where rooms are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RoomBackend {
+    /// On the shards.
+    Local,
+    /// On a media server, which the api asks for us.
+    External {
+        /// Address family of the legs towards it.
+        ipv6: bool,
+        /// A description that has not come by then does not come.
+        patience: Duration,
+    },
 }
 
 /// Seconds after which a peer that got a 503 may try again.
@@ -119,6 +135,10 @@ impl Calls {
             CallRequest::Act { call, action } => self.act(now, id, call, action),
             CallRequest::Call(call) => self.query_call(id, call),
             CallRequest::Calls(app) => self.query_app(id, &app),
+            CallRequest::MediaServer { call, outcome } => {
+                self.server_told(now, call, outcome);
+                self.reply(id, CallReply::Done);
+            }
             CallRequest::UseBook(book) => {
                 self.book = book;
                 self.reply(id, CallReply::Done);
@@ -149,7 +169,11 @@ impl Calls {
                 call,
                 local,
                 allowed,
-            } => self.joined(now, call, local, allowed),
+                server,
+            } => match server {
+                Some(server) => self.ask_server(now, call, local, server),
+                None => self.joined(now, call, local, allowed),
+            },
             RoomNotice::Refused { call, error } => self.join_refused(now, call, error),
             RoomNotice::Allowed {
                 call,
@@ -183,6 +207,7 @@ impl Calls {
         self.handle_agent_events(now);
         while let Some(call) = self.timers.pop(now) {
             self.nobody_acted(now, call);
+            self.server_silent(now, call);
         }
         self.handle_agent_events(now);
     }

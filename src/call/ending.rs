@@ -29,6 +29,7 @@ impl Calls {
             }
             Phase::Announced { .. } => self.turn_away(now, id, declined(reason), reason),
             Phase::Opening { .. } => self.never_started(now, id, CallError::Draining),
+            Phase::AskingServer { .. } => self.finish(now, id, reason),
             Phase::Calling { .. } => {
                 call.phase = Phase::Cancelling;
                 call.end_reason = Some(reason);

@@ -64,8 +64,29 @@ pub enum CallEventKind {
     },
     /// No call's event, but a WebRTC peer's, which the id then names.
     Web(WebEvent),
+    /// No event for an application: the call's room is on a media server, which
+    /// is to be asked this. After `Ended` nothing may be left there.
+    MediaServer(ServerRequest),
     /// The last event of every call, with how it went.
     Ended(Box<CallSnapshot>),
+}
+
+/// What is asked of the media server that a call's room is on. What comes of it
+/// goes back by
+/// [`CallRequest::MediaServer`](crate::call::request::CallRequest::MediaServer).
+#[derive(Debug, Clone)]
+pub enum ServerRequest {
+    /// Outgoing: its offer for this place.
+    Offer(Stream),
+    /// Incoming: its answer.
+    Answer {
+        /// The place.
+        stream: Stream,
+        /// Our SDP offer.
+        offer: String,
+    },
+    /// Outgoing: take our SDP answer. Only a failure is of interest.
+    Complete(String),
 }
 
 /// An incoming call as it is announced.

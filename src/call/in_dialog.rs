@@ -94,7 +94,7 @@ impl Calls {
         method: &Method,
         body: Option<Body>,
     ) {
-        match self.answer_to(id, method, body.as_ref()) {
+        match self.answer_to(now, id, method, body.as_ref()) {
             // The session may have ended this instant; its event follows.
             Ok(answer) => {
                 let _ = self.agent.answer(now, session, offer, answer);
@@ -110,6 +110,7 @@ impl Calls {
     /// it.
     fn answer_to(
         &mut self,
+        now: Instant,
         id: CallId,
         method: &Method,
         body: Option<&Body>,
@@ -137,7 +138,7 @@ impl Calls {
         let (ours, negotiated) = exchange
             .answer(&theirs, allowed)
             .map_err(|_| NOT_ACCEPTABLE_HERE)?;
-        self.connect(id, &negotiated);
+        self.connect(now, id, &negotiated);
         Ok(Some(description::body(&ours)))
     }
 
@@ -150,7 +151,7 @@ impl Calls {
         if !std::mem::take(&mut call.offering) {
             return;
         }
-        if let Err(reason) = self.apply_answer(id, body.as_ref()) {
+        if let Err(reason) = self.apply_answer(now, id, body.as_ref()) {
             self.tell(now, id, CallEventKind::Error(reason));
             self.end(now, id, "bad_answer");
         }
@@ -161,7 +162,7 @@ impl Calls {
         if let Some(call) = self.calls.get_mut(&id) {
             call.offering = false;
         }
-        if let Err(reason) = self.apply_answer(id, body.as_ref()) {
+        if let Err(reason) = self.apply_answer(now, id, body.as_ref()) {
             self.tell(now, id, CallEventKind::Error(reason));
         }
     }
@@ -176,7 +177,12 @@ impl Calls {
     }
 
     /// Takes an answer to our offer; the error is one for the integrator.
-    pub(super) fn apply_answer(&mut self, id: CallId, body: Option<&Body>) -> Result<(), String> {
+    pub(super) fn apply_answer(
+        &mut self,
+        now: Instant,
+        id: CallId,
+        body: Option<&Body>,
+    ) -> Result<(), String> {
         let call = self.calls.get_mut(&id);
         let Some(exchange) = call.and_then(|call| call.exchange.as_mut()) else {
             return Ok(());
@@ -187,12 +193,12 @@ impl Calls {
         let negotiated = exchange
             .apply_answer(&answer)
             .map_err(|error| format!("the peer's answer: {error}"))?;
-        self.connect(id, &negotiated);
+        self.connect(now, id, &negotiated);
         Ok(())
     }
 
     /// Tells the room where the peer's media comes from and goes to.
-    pub(super) fn connect(&mut self, id: CallId, negotiated: &Negotiated) {
+    pub(super) fn connect(&mut self, now: Instant, id: CallId, negotiated: &Negotiated) {
         let Some(call) = self.calls.get_mut(&id) else {
             return;
         };
@@ -206,5 +212,6 @@ impl Calls {
                 codecs: negotiated.codec_list(),
             },
         );
+        self.answer_server(now, id, &negotiated.codec_list());
     }
 }

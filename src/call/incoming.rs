@@ -160,7 +160,7 @@ impl Calls {
             (Answering::Echo, _) | (Answering::Room { .. }, None) => {
                 self.join(id, Place::Echo, None);
             }
-            (Answering::Room { .. }, Some(stream)) => self.join(id, Place::Room(stream), None),
+            (Answering::Room { .. }, Some(stream)) => self.join(id, self.place(stream), None),
         }
     }
 
@@ -169,7 +169,8 @@ impl Calls {
         let Some(call) = self.calls.get_mut(&id) else {
             return;
         };
-        let (Phase::Announced { ringing, .. }, Some(session)) = (&mut call.phase, call.session)
+        let (Phase::Announced { ringing, .. } | Phase::Joining { ringing, .. }, Some(session)) =
+            (&mut call.phase, call.session)
         else {
             self.refuse_wrong_state(request, id, "Ring");
             return;
@@ -184,7 +185,7 @@ impl Calls {
     /// The application takes the call into a room.
     pub(super) fn accept(&mut self, _now: Instant, request: RequestId, id: CallId, stream: Stream) {
         match self.phase(id) {
-            Some(Phase::Announced { .. }) => self.join(id, Place::Room(stream), Some(request)),
+            Some(Phase::Announced { .. }) => self.join(id, self.place(stream), Some(request)),
             _ => self.refuse_wrong_state(request, id, "Accept"),
         }
     }
@@ -213,7 +214,7 @@ impl Calls {
             ringing: *ringing,
             request,
         };
-        if let Place::Room(stream) = &place {
+        if let Some(stream) = place.stream() {
             call.stream = Some(stream.clone());
         }
         call.has_leg = true;
@@ -279,7 +280,7 @@ impl Calls {
         let session = call.session;
         self.timers.stop(&id);
         if let Some(negotiated) = negotiated {
-            self.connect(id, &negotiated);
+            self.connect(now, id, &negotiated);
         }
         if let Some(session) = session {
             // A caller that has gone this instant is told of by its own event.
@@ -390,7 +391,7 @@ pub(super) fn unavailable() -> Rejection {
 }
 
 /// 488 with the reason in a Warning (RFC 3261 section 20.43, code 399).
-fn not_acceptable(reason: &str) -> Rejection {
+pub(super) fn not_acceptable(reason: &str) -> Rejection {
     let quoted: String = reason
         .chars()
         .filter(|c| !matches!(c, '"' | '\\' | '\r' | '\n'))

@@ -8,7 +8,8 @@
 //! | `outgoing` | from a request to the peer's answer |
 //! | `in_dialog` | offers in a dialog: hold, codec and address changes |
 //! | `ending` | how calls end |
-//! | `room` | rooms and their media legs |
+//! | `room`, `room_message` | rooms and their media legs |
+//! | `media_server`, `server_leg` | calls whose room is on a media server |
 //! | `query` | snapshots with statistics from several shards |
 //! | `description` | between SDP and the leg table |
 //! | `request`, `event` | the words spoken with the api |
@@ -19,16 +20,19 @@ mod ending;
 pub mod event;
 mod in_dialog;
 mod incoming;
+mod media_server;
 mod outgoing;
 mod output;
 mod ports;
 mod query;
 pub mod request;
 pub mod room;
+mod room_message;
+mod server_leg;
 mod state;
 pub mod web_peer;
 
-pub use calls::{CallSettings, Calls};
+pub use calls::{CallSettings, Calls, RoomBackend};
 pub use output::Output;
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use crate::call::calls::Calls;
 use crate::call::description;
 use crate::call::event::CallEventKind;
 use crate::call::request::{CallError, CallReply, CallState, Dial, Direction};
-use crate::call::room::{LegAddress, Place, RoomRequest};
+use crate::call::room::{LegAddress, RoomRequest};
 use crate::call::state::{Call, Phase};
 use crate::ids::{CallId, ListenerId, RequestId, SessionId};
 use crate::sdp::Codec;
@@ -44,7 +44,7 @@ impl Calls {
             ..Call::new(id, app, Direction::Outgoing, callee, now, phase)
         };
         self.calls.insert(id, call);
-        let place = Place::Room(stream);
+        let place = self.place(stream);
         self.ask_room(
             id,
             RoomRequest::Join {
@@ -55,7 +55,8 @@ impl Calls {
         );
     }
 
-    /// The leg of an outgoing call is open: send the INVITE.
+    /// The leg of an outgoing call is open, and what its room takes is known:
+    /// send the INVITE.
     pub(super) fn leg_for_outgoing(
         &mut self,
         now: Instant,
@@ -68,10 +69,11 @@ impl Calls {
         };
         let fingerprint = self.settings.fingerprint.as_ref();
         let mut exchange = description::exchange(local, call.srtp, fingerprint, &mut self.random);
-        let Phase::Opening { dial, request } = &call.phase else {
-            return;
+        let (dial, request) = match &call.phase {
+            Phase::Opening { dial, request } => (dial, Some(*request)),
+            Phase::AskingServer { dial } => (dial, None),
+            _ => return,
         };
-        let request = *request;
         let listeners = &self.settings.listeners;
         let invite = exchange
             .offer(description::allowed_codecs(allowed.as_deref()))
@@ -92,9 +94,15 @@ impl Calls {
                     call.sip_call_id = Arc::from(sip_call_id);
                 }
                 self.bind_session(id, session);
-                self.reply(request, CallReply::Dialed(id));
+                if let Some(request) = request {
+                    self.reply(request, CallReply::Dialed(id));
+                }
             }
-            Err(error) => self.never_started(now, id, error),
+            Err(error) if request.is_some() => self.never_started(now, id, error),
+            Err(error) => {
+                self.tell(now, id, CallEventKind::Error(error.to_string()));
+                self.finish(now, id, "failed");
+            }
         }
     }
 
@@ -119,7 +127,7 @@ impl Calls {
 
     /// A 1xx has come.
     pub(super) fn provisional(&mut self, now: Instant, id: CallId, code: u16, body: Option<Body>) {
-        let early = body.is_some() && self.apply_answer(id, body.as_ref()).is_ok();
+        let early = body.is_some() && self.apply_answer(now, id, body.as_ref()).is_ok();
         let Some(call) = self.calls.get_mut(&id) else {
             return;
         };
@@ -158,7 +166,7 @@ impl Calls {
         if described_early {
             return;
         }
-        if let Err(reason) = self.apply_answer(id, body.as_ref()) {
+        if let Err(reason) = self.apply_answer(now, id, body.as_ref()) {
             self.tell(now, id, CallEventKind::Error(reason));
             self.end(now, id, "bad_answer");
         }
@@ -182,7 +190,7 @@ impl Calls {
 }
 
 /// The INVITE that dials.
-fn outgoing_invite(
+pub(super) fn outgoing_invite(
     dial: &Dial,
     listeners: &[std::net::SocketAddr],
     body: Body,

@@ -1,6 +1,6 @@
 //! What the api asks of a shard, and what it gets back.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +31,14 @@ pub enum CallRequest {
     /// About a WebRTC peer. Answered with [`CallReply::WebJoined`],
     /// [`CallReply::WebAnswered`] or [`CallReply::Done`].
     Web(WebRequest),
+    /// What came of a [`ServerRequest`](crate::call::event::ServerRequest).
+    /// Answered with [`CallReply::Done`].
+    MediaServer {
+        /// Whose room is on the media server.
+        call: CallId,
+        /// Its description, or why there is none.
+        outcome: Result<ServerDescription, MediaServerFailure>,
+    },
     /// From now on this number book counts. Answered with [`CallReply::Done`].
     UseBook(Arc<Book>),
     /// Counters for the metrics. Answered with [`CallReply::Counters`].
@@ -107,6 +115,31 @@ pub struct Dial {
     pub answer_timeout: Duration,
     /// How its media is protected.
     pub srtp: Srtp,
+}
+
+/// How a media server describes its leg.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerDescription {
+    /// The SDP, as it came.
+    pub sdp: Vec<u8>,
+    /// Where the HTTP response came from, where that is known: what is to be
+    /// thought of a private address in the SDP depends on it.
+    pub source: Option<IpAddr>,
+}
+
+/// Why a call cannot be in its room on the media server.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MediaServerFailure {
+    /// It cannot be reached, is late, or says 5xx: 503 with Retry-After to a
+    /// caller.
+    #[error("the media server is not available: {0}")]
+    Unavailable(String),
+    /// It refuses us, or answers with what cannot be used: 500 to a caller.
+    #[error("the media server cannot be used: {0}")]
+    Unusable(String),
+    /// It takes nothing of what the caller has: 488.
+    #[error("the media server and the caller have no codec in common")]
+    NoCommonCodec,
 }
 
 /// Where a call's media goes.
@@ -221,6 +254,9 @@ pub enum CallError {
     /// 409 `NO_COMMON_CODEC`.
     #[error("the room's other peer and this one have no codec in common")]
     NoCommonCodec,
+    /// 502 `MEDIA_SERVER_FAILED`.
+    #[error("{0}")]
+    MediaServer(MediaServerFailure),
     /// 503 `MEDIA_UNAVAILABLE`.
     #[error("the media leg could not be opened: {0}")]
     Media(String),

@@ -5,7 +5,6 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::call::event::CallEvent;
@@ -13,153 +12,16 @@ pub use crate::call::ports::{LegAddress, OpenPorts, Ports, PortsError};
 use crate::call::request::{
     CallError, MediaSnapshot, PeerKind, RoomPeerSnapshot, RoomSnapshot, Stream,
 };
+pub use crate::call::room_message::{Place, RoomNotice, RoomRequest};
+use crate::call::server_leg::ServerLeg;
 use crate::call::web_peer::{Web, WebEvent, WebPeer, WebSettings};
 use crate::clock::WallClock;
-use crate::ids::{AppId, CallId, LegId, RoomKey, ShardId};
+use crate::ids::{AppId, CallId, LegId, RoomKey};
 use crate::media::{LegOptions, LegStats, Remote, Table};
 use crate::sdp::Codec;
 
 /// How many peers a room takes: two are relayed, more would need mixing.
 pub const ROOM_CAPACITY: usize = 2;
-
-/// What a call asks of the shard where its media lives.
-#[derive(Debug, Clone)]
-pub enum RoomRequest {
-    /// Open a media leg for the call. Answered with [`RoomNotice::Joined`] or
-    /// [`RoomNotice::Refused`].
-    Join {
-        /// Whose leg.
-        call: CallId,
-        /// Where to.
-        place: Place,
-        /// The leg's address family.
-        ipv6: bool,
-    },
-    /// The peer's side of the leg is known, or has changed.
-    Connect {
-        /// Whose leg.
-        call: CallId,
-        /// Where its media comes from and goes to.
-        remote: Box<Remote>,
-        /// All codecs agreed on, best first.
-        codecs: Vec<Codec>,
-    },
-    /// Close the leg. Always answered with [`RoomNotice::Left`].
-    Leave {
-        /// Whose leg.
-        call: CallId,
-    },
-    /// Statistics of these calls' legs for a query of the asking shard.
-    Statistics {
-        /// The asker's name for it.
-        query: u64,
-        /// Who asks.
-        asker: ShardId,
-        /// Which legs.
-        calls: Vec<CallId>,
-    },
-}
-
-/// Where a call's media goes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
-    /// Back to where it came from.
-    Echo,
-    /// Into a room.
-    Room(Stream),
-}
-
-/// What the room's shard tells the call's shard.
-#[derive(Debug, Clone)]
-pub enum RoomNotice {
-    /// The leg is open.
-    Joined {
-        /// Whose leg.
-        call: CallId,
-        /// Our address for the SDP.
-        local: LegAddress,
-        /// What the room's other peer can take; `None`: anything.
-        allowed: Option<Vec<Codec>>,
-    },
-    /// No leg, and why.
-    Refused {
-        /// Whose.
-        call: CallId,
-        /// Why.
-        error: CallError,
-    },
-    /// What the room's other peer can take has changed.
-    Allowed {
-        /// Whose leg.
-        call: CallId,
-        /// What it can take; `None`: anything, nobody is there.
-        codecs: Option<Vec<Codec>>,
-        /// This call's peer is likely to send what the other cannot take:
-        /// negotiate anew.
-        renegotiate: bool,
-    },
-    /// A WebRTC peer of the room is connected.
-    OtherJoined {
-        /// Who hears of it.
-        call: CallId,
-        /// The other's name.
-        peer: Arc<str>,
-    },
-    /// A WebRTC peer of the room is gone.
-    OtherLeft {
-        /// Who hears of it.
-        call: CallId,
-        /// The other's name.
-        peer: Arc<str>,
-        /// Why.
-        reason: &'static str,
-    },
-    /// The DTLS handshake of the leg has failed.
-    SecurityFailed {
-        /// Whose leg.
-        call: CallId,
-        /// Why, in words.
-        reason: &'static str,
-    },
-    /// No media came for the configured time.
-    Silent {
-        /// Whose leg.
-        call: CallId,
-    },
-    /// The leg is closed.
-    Left {
-        /// Whose.
-        call: CallId,
-        /// Its statistics; `None` if there was no leg.
-        media: Option<MediaSnapshot>,
-    },
-    /// Answer to [`RoomRequest::Statistics`].
-    Statistics {
-        /// Where to.
-        asker: ShardId,
-        /// Which query.
-        query: u64,
-        /// What there is.
-        media: Vec<(CallId, MediaSnapshot)>,
-    },
-}
-
-impl RoomNotice {
-    /// The shard it is for.
-    pub fn addressee(&self) -> ShardId {
-        match self {
-            RoomNotice::Joined { call, .. }
-            | RoomNotice::Refused { call, .. }
-            | RoomNotice::Allowed { call, .. }
-            | RoomNotice::OtherJoined { call, .. }
-            | RoomNotice::OtherLeft { call, .. }
-            | RoomNotice::SecurityFailed { call, .. }
-            | RoomNotice::Silent { call }
-            | RoomNotice::Left { call, .. } => call.shard,
-            RoomNotice::Statistics { asker, .. } => *asker,
-        }
-    }
-}
 
 /// The rooms and legs of a shard.
 pub struct Rooms {
@@ -179,6 +41,8 @@ pub(super) struct Member {
     pub(super) leg: LegId,
     pub(super) kind: MemberKind,
     pub(super) place: Place,
+    /// Its leg towards the media server that its room is on.
+    pub(super) server: Option<ServerLeg>,
     joined: Instant,
     /// Agreed codecs, best first; empty until connected.
     codecs: Vec<Codec>,
@@ -234,6 +98,7 @@ impl Rooms {
                 remote,
                 codecs,
             } => self.connect(now, call, *remote, codecs),
+            RoomRequest::ConnectServer { call, remote } => self.connect_server(now, call, *remote),
             RoomRequest::Leave { call } => {
                 let media = self.leave(now, call, ports);
                 self.notices.push_back(RoomNotice::Left { call, media });
@@ -305,9 +170,9 @@ impl Rooms {
         self.rooms.is_empty()
     }
 
-    /// How many legs there are.
+    /// How many legs there are, those towards a media server too.
     pub fn legs(&self) -> usize {
-        self.members.len()
+        self.table.len()
     }
 
     fn join(
@@ -321,11 +186,19 @@ impl Rooms {
         let allowed = match &place {
             Place::Echo => None,
             Place::Room(stream) => self.admit(stream, None)?,
+            Place::Server { stream, .. } => {
+                self.name_is_free(stream, None)?;
+                None
+            }
         };
-        let open = ports.open(now, ipv6).map_err(|error| match error {
-            PortsError::Exhausted => CallError::PortsExhausted,
-            PortsError::Unavailable(reason) => CallError::Media(reason),
-        })?;
+        let open = open_ports(now, ipv6, ports)?;
+        let server = match self.open_server_leg(now, &place, ports) {
+            Ok(server) => server,
+            Err(error) => {
+                ports.close(now, open);
+                return Err(error);
+            }
+        };
         let leg = self.table.open(
             now,
             LegOptions {
@@ -335,10 +208,15 @@ impl Rooms {
             },
         );
         self.enter(now, call, leg, place, MemberKind::Sip(open));
+        let server_address = server.as_ref().map(ServerLeg::address);
+        if let Some(server) = server {
+            self.attach_server_leg(call, server);
+        }
         Ok(RoomNotice::Joined {
             call,
             local: open.local,
             allowed,
+            server: server_address,
         })
     }
 
@@ -351,7 +229,7 @@ impl Rooms {
         place: Place,
         kind: MemberKind,
     ) {
-        if let Place::Room(stream) = &place {
+        if let Some(stream) = place.stream() {
             let room = self
                 .rooms
                 .entry(stream.room.clone())
@@ -359,9 +237,11 @@ impl Rooms {
                     created: now,
                     peers: Vec::with_capacity(ROOM_CAPACITY),
                 });
-            for other in &room.peers {
-                if let Some(other) = self.members.get(other) {
-                    self.table.link(leg, other.leg);
+            if let Place::Room(_) = &place {
+                for other in &room.peers {
+                    if let Some(other) = self.members.get(other) {
+                        self.table.link(leg, other.leg);
+                    }
                 }
             }
             room.peers.push(call);
@@ -373,6 +253,7 @@ impl Rooms {
                 leg,
                 kind,
                 place,
+                server: None,
                 joined: now,
                 codecs: Vec::new(),
                 remote: None,
@@ -393,22 +274,28 @@ impl Rooms {
         let Some(room) = self.rooms.get(&stream.room) else {
             return Ok(None);
         };
+        self.name_is_free(stream, replaced)?;
         let staying = |call: &&CallId| Some(**call) != replaced;
         let staying = || room.peers.iter().filter(staying);
-        let members = || staying().filter_map(|call| self.members.get(call));
-        let same_name = |member: &Member| match &member.place {
-            Place::Echo => false,
-            Place::Room(theirs) => theirs.peer == stream.peer,
-        };
-        if members().any(same_name) {
-            return Err(CallError::PeerExists);
-        }
         if staying().count() >= ROOM_CAPACITY {
             return Err(CallError::RoomFull);
         }
-        Ok(members()
+        Ok(staying()
+            .filter_map(|call| self.members.get(call))
             .map(|member| member.codecs.clone())
             .find(|codecs| !codecs.is_empty()))
+    }
+
+    /// Refuses a second peer of one name, other than `replaced`.
+    fn name_is_free(&self, stream: &Stream, replaced: Option<CallId>) -> Result<(), CallError> {
+        let peers = self.rooms.get(&stream.room).map(|room| &room.peers);
+        let staying = peers.into_iter().flatten();
+        let staying = staying.filter(|call| Some(**call) != replaced);
+        let mut places = staying.filter_map(|call| self.members.get(call)?.place.stream());
+        match places.any(|theirs| theirs.peer == stream.peer) {
+            true => Err(CallError::PeerExists),
+            false => Ok(()),
+        }
     }
 
     pub(super) fn connect(
@@ -504,7 +391,10 @@ impl Rooms {
         if let MemberKind::Sip(open) = member.kind {
             ports.close(now, open);
         }
-        if let Place::Room(stream) = &member.place
+        if let Some(server) = &member.server {
+            self.close_server_leg(now, server, ports);
+        }
+        if let Some(stream) = member.place.stream()
             && let Some(room) = self.rooms.get_mut(&stream.room)
         {
             room.peers.retain(|peer| *peer != call);
@@ -518,12 +408,8 @@ impl Rooms {
     fn room_snapshot(&self, now: Instant, key: &RoomKey, room: &Room) -> RoomSnapshot {
         let peer = |call: &CallId| {
             let member = self.members.get(call)?;
-            let name: Arc<str> = match &member.place {
-                Place::Echo => return None,
-                Place::Room(stream) => stream.peer.clone(),
-            };
             Some(RoomPeerSnapshot {
-                peer: name,
+                peer: member.place.stream()?.peer.clone(),
                 call: *call,
                 kind: match &member.kind {
                     MemberKind::Sip(_) => PeerKind::Sip,
@@ -569,6 +455,18 @@ impl Rooms {
 
 fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
+}
+
+/// A port pair for a leg.
+pub(super) fn open_ports(
+    now: Instant,
+    ipv6: bool,
+    ports: &mut dyn Ports,
+) -> Result<OpenPorts, CallError> {
+    ports.open(now, ipv6).map_err(|error| match error {
+        PortsError::Exhausted => CallError::PortsExhausted,
+        PortsError::Unavailable(reason) => CallError::Media(reason),
+    })
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use super::*;
-use crate::ids::MediaPort;
+use crate::ids::{MediaPort, ShardId};
 use crate::media::{Latch, PayloadMapping, TableSettings};
 
 /// Hands out as many pairs as it was told to.

@@ -1,9 +1,10 @@
 //! One call: what it is, and how far.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::call::ports::LegAddress;
 use crate::call::request::{CallSnapshot, CallState, Dial, Direction, MediaSnapshot, Stream};
 use crate::clock::WallClock;
 use crate::ids::{AppId, CallId, RequestId, SessionId};
@@ -40,6 +41,9 @@ pub(super) struct Call {
     pub offering: bool,
     /// How its media is to be protected.
     pub srtp: Srtp,
+    /// The other side of the relay, where the call's room is on a media
+    /// server.
+    pub server: Option<ServerSide>,
     pub phase: Phase,
 }
 
@@ -52,7 +56,8 @@ pub(super) enum Phase {
         /// 180 was sent.
         ringing: bool,
     },
-    /// Incoming: accepted, its leg is being opened.
+    /// Incoming: accepted, its leg is being opened, or the media server that
+    /// its room is on is asked for an answer.
     Joining {
         /// The caller's offer.
         offer: Option<Session>,
@@ -69,6 +74,12 @@ pub(super) enum Phase {
         /// The request that waits for the outcome.
         request: RequestId,
     },
+    /// Outgoing: its leg is open, and the media server that its room is on is
+    /// asked for an offer.
+    AskingServer {
+        /// What is to be dialled.
+        dial: Box<Dial>,
+    },
     /// Outgoing: INVITE sent.
     Calling {
         /// The furthest a provisional response has got it.
@@ -80,6 +91,28 @@ pub(super) enum Phase {
     Cancelling,
     /// The SIP side is done; waits for the leg to be closed.
     Leaving,
+}
+
+/// How far a call and the media server that its room is on are.
+pub(super) enum ServerSide {
+    /// Its description is awaited.
+    Asked {
+        /// Our address of the leg towards the SIP peer.
+        local: LegAddress,
+        /// Of the leg towards the media server.
+        exchange: Exchange,
+    },
+    /// It has offered, and is answered once the callee has described itself.
+    Offered {
+        /// Its offer.
+        offer: Session,
+        /// Where the offer came from.
+        source: Option<IpAddr>,
+        /// Of the leg towards the media server.
+        exchange: Exchange,
+    },
+    /// Both have described themselves.
+    Agreed,
 }
 
 impl Call {
@@ -114,6 +147,7 @@ impl Call {
             allowed: None,
             offering: false,
             srtp: Srtp::OFF,
+            server: None,
             phase,
         }
     }
@@ -126,7 +160,8 @@ impl Call {
             }
             Phase::Announced { ringing: false, .. }
             | Phase::Joining { ringing: false, .. }
-            | Phase::Opening { .. } => CallState::Trying,
+            | Phase::Opening { .. }
+            | Phase::AskingServer { .. } => CallState::Trying,
             Phase::Calling { progress } => *progress,
             Phase::Active => CallState::Active,
             Phase::Cancelling => CallState::Ending,

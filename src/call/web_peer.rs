@@ -410,10 +410,8 @@ impl Rooms {
     }
 
     fn name_of(&self, call: CallId) -> Option<Arc<str>> {
-        match &self.members.get(&call)?.place {
-            Place::Room(stream) => Some(stream.peer.clone()),
-            Place::Echo => None,
-        }
+        let place = &self.members.get(&call)?.place;
+        place.stream().map(|stream| stream.peer.clone())
     }
 
     /// The calls in the peer's room.

@@ -2,7 +2,7 @@ use super::tests::{House, call, stream};
 use super::*;
 use crate::call::event::{CallEventKind, WebEvent};
 use crate::call::request::{CallReply, WebRequest};
-use crate::ids::MediaPort;
+use crate::ids::{MediaPort, ShardId};
 use crate::keying::{Fingerprint, FingerprintHash};
 
 const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n\

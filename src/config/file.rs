@@ -22,6 +22,7 @@ pub struct File {
     pub http: Http,
     pub sip: Sip,
     pub rtp: Rtp,
+    pub rooms: Rooms,
     pub webrtc: WebRtc,
     pub calls: Calls,
     pub hooks: Hooks,
@@ -53,6 +54,17 @@ pub struct Rtp {
     pub backend: Setting<String>,
     pub inactivity_timeout_s: Setting<Whole>,
     pub port_reuse_delay_s: Setting<Whole>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Rooms {
+    pub backend: Setting<String>,
+    pub url: Setting<String>,
+    pub address_family: Setting<String>,
+    pub token_ttl_s: Setting<Whole>,
+    pub timeout_s: Setting<Whole>,
+    pub give_up_s: Setting<Whole>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -15,6 +15,7 @@ mod file;
 mod machine;
 mod numbers;
 mod resolve;
+mod rooms;
 mod root_secret;
 mod values;
 mod webrtc;
@@ -43,6 +44,8 @@ pub struct Config {
     pub sip: Sip,
     /// Media ports and rules.
     pub rtp: Rtp,
+    /// Where rooms are.
+    pub rooms: Rooms,
     /// The ports that browsers share, and their limits.
     pub webrtc: WebRtc,
     /// Limits and patience of calls.
@@ -157,6 +160,30 @@ pub struct Rtp {
     pub inactivity_timeout: Duration,
     /// A closed port rests for this long before it is used again.
     pub port_reuse_delay: Duration,
+}
+
+/// Where rooms are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rooms {
+    /// In the gateway itself.
+    Local,
+    /// On a media server, which is asked over HTTP.
+    External(MediaServer),
+}
+
+/// A media server that rooms are on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MediaServer {
+    /// Where its paths begin, without a slash at the end.
+    pub url: String,
+    /// Whether media to and from it goes over IPv6.
+    pub ipv6: bool,
+    /// How long its tokens hold.
+    pub token_ttl: Duration,
+    /// Of one request, connecting and reading included.
+    pub timeout: Duration,
+    /// What could not be deleted there for this long is given up.
+    pub give_up: Duration,
 }
 
 /// The ports that browsers share, and their limits.

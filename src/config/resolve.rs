@@ -12,7 +12,7 @@ use super::file::{self, File, Setting, Whole};
 use super::values::{self, Problem};
 use super::{
     Calls, Config, ConfigError, Hooks, Http, Log, LogFormat, MAX_SHARDS, Machine, MediaBackend,
-    Place, PublicAddresses, Rtp, Secret, Sip, numbers, webrtc,
+    Place, PublicAddresses, Rtp, Secret, Sip, numbers, rooms, webrtc,
 };
 
 const DATA_DIR: &str = "./data";
@@ -59,6 +59,7 @@ pub(super) fn resolve(
         log: reader.log(&file)?,
         http: reader.http(&file)?,
         rtp: reader.rtp(&file, cores.len(), &sip)?,
+        rooms: rooms::rooms(&reader, &file, &sip)?,
         webrtc: webrtc::webrtc(&reader, &file, cores.len(), &sip)?,
         calls: reader.calls(&file)?,
         hooks: reader.hooks(&file)?,

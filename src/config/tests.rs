@@ -403,11 +403,11 @@ fn the_example_mentions_every_field() {
     let tables = fields("").into_iter().filter(|name| {
         matches!(
             name.as_str(),
-            "http" | "sip" | "rtp" | "webrtc" | "calls" | "hooks" | "app" | "number"
+            "http" | "sip" | "rtp" | "rooms" | "webrtc" | "calls" | "hooks" | "app" | "number"
         )
     });
     let tables: Vec<String> = tables.collect();
-    assert_eq!(tables.len(), 8);
+    assert_eq!(tables.len(), 9);
     for name in fields("") {
         let mentioned = match tables.contains(&name) {
             true => {
@@ -427,6 +427,51 @@ fn the_example_mentions_every_field() {
             assert!(mentioned, "{table}.{name}");
         }
     }
+}
+
+#[test]
+fn rooms_are_here_or_on_a_media_server() {
+    assert_eq!(load("").rooms, Rooms::Local);
+    let external = |url: &str, more: &str| {
+        let text = format!("[rooms]\nbackend = \"external\"\nurl = {url:?}\n{more}");
+        load_with(&text, &[]).map(|config| config.rooms)
+    };
+    let server = |url: &str, ipv6| {
+        Rooms::External(MediaServer {
+            url: url.to_string(),
+            ipv6,
+            token_ttl: Duration::from_secs(3600),
+            timeout: Duration::from_secs(5),
+            give_up: Duration::from_secs(3600),
+        })
+    };
+    for (url, base, ipv6) in [
+        ("http://media.example", "http://media.example", false),
+        ("https://media.example/x/", "https://media.example/x", false),
+        ("http://[::1]:3000", "http://[::1]:3000", true),
+    ] {
+        assert_eq!(external(url, "").unwrap(), server(base, ipv6));
+    }
+    let ipv6 = external("http://media.example", "address_family = \"ipv6\"");
+    assert_eq!(ipv6.unwrap(), server("http://media.example", true));
+    let refused = |text: &str| load_with(text, &[]).unwrap_err().to_string();
+    let backend = "[rooms]\nbackend = \"external\"\n";
+    assert!(refused(backend).contains("rooms.url: is missing"));
+    assert!(refused("rooms.url = \"http://m\"").contains("rooms.backend is missing"));
+    assert!(refused("rooms.backend = \"externel\"").contains("did you mean \"external\""));
+    for url in [
+        "media.example:3000",
+        "ftp://media.example",
+        "http://m?x=1",
+        "http://m#x",
+        "http://user:password@m",
+    ] {
+        let error = external(url, "").unwrap_err().to_string();
+        assert!(error.contains("rooms.url: "), "{error}");
+        assert!(!error.contains("password"), "{error}");
+    }
+    let error = external("http://m", "timeout_s = 11").unwrap_err();
+    assert!(error.to_string().contains("rooms.timeout_s: 11"), "{error}");
 }
 
 #[test]

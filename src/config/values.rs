@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use crate::book::HookContentType;
 use crate::book::values::nearest;
 
-use super::{LogFormat, MediaBackend};
+use super::{LogFormat, MediaBackend, rooms};
 
 /// What is wrong with a value and what would be right.
 pub type Problem = String;
@@ -123,6 +123,21 @@ pub fn hook_content_type(text: &str) -> Result<HookContentType, Problem> {
             ("Protobuf", HookContentType::Protobuf),
         ],
     )
+}
+
+pub fn room_backend(text: &str) -> Result<rooms::Backend, Problem> {
+    word(
+        text,
+        &[
+            ("local", rooms::Backend::Local),
+            ("external", rooms::Backend::External),
+        ],
+    )
+}
+
+/// Whether it is IPv6.
+pub fn address_family(text: &str) -> Result<bool, Problem> {
+    word(text, &[("ipv4", false), ("ipv6", true)])
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc as std_mpsc;
 use std::thread::JoinHandle;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::mpsc;
 
@@ -15,9 +15,9 @@ use crate::book::Book;
 use crate::call::event::CallEvent;
 use crate::call::room::Rooms;
 use crate::call::web_peer::WebSettings;
-use crate::call::{CallSettings, Calls};
+use crate::call::{CallSettings, Calls, RoomBackend};
 use crate::clock::WallClock;
-use crate::config::{Config, MediaBackend};
+use crate::config::{self, Config, MediaBackend};
 use crate::ids::{ListenerId, ShardId};
 use crate::io::dtls::OpenSslEngine;
 use crate::io::{Backend, BackendChoice, BackendSettings, PortPool, affinity, sockets};
@@ -34,6 +34,10 @@ use crate::sip::transaction::TimerSettings;
 /// several: so many more sessions and transactions than calls are held.
 const SESSIONS_PER_CALL: usize = 4;
 const TRANSACTIONS_PER_CALL: usize = 16;
+
+/// How much longer a call waits for a media server than the api does, which
+/// therefore is the one to say why.
+const SERVER_GRACE: Duration = Duration::from_secs(2);
 
 /// Why the gateway could not start.
 #[derive(Debug, thiserror::Error)]
@@ -336,6 +340,17 @@ impl Plan {
         Rooms::new(Table::new(settings, rand::random()), self.clock)
     }
 
+    fn room_backend(&self) -> RoomBackend {
+        match &self.config.rooms {
+            config::Rooms::Local => RoomBackend::Local,
+            config::Rooms::External(server) => RoomBackend::External {
+                ipv6: server.ipv6,
+                // A token, then a description.
+                patience: 2 * server.timeout + SERVER_GRACE,
+            },
+        }
+    }
+
     fn calls(&self) -> Calls {
         let listeners: Vec<Listener> = self
             .bound
@@ -359,6 +374,7 @@ impl Plan {
             answer_timeout: self.config.calls.answer_timeout,
             realm: "ringwire".to_string(),
             listeners: listeners.iter().map(|l| l.advertised).collect(),
+            rooms: self.room_backend(),
             fingerprint: Some(self.dtls.fingerprint()),
             seed: rand::random(),
         };

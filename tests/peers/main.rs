@@ -35,6 +35,7 @@ mod callee;
 mod caller;
 mod challenge;
 mod configuration;
+mod external_room;
 mod forking;
 mod hold;
 mod hooks;

@@ -30,6 +30,7 @@ pub struct Settings {
     calls: String,
     rtp: String,
     hooks: String,
+    rooms: String,
 }
 
 impl Settings {
@@ -76,6 +77,12 @@ impl Settings {
     /// Lines of `[hooks]`.
     pub fn hooks(mut self, lines: &str) -> Self {
         self.hooks = lines.to_owned();
+        self
+    }
+
+    /// Lines of `[rooms]`.
+    pub fn rooms(mut self, lines: &str) -> Self {
+        self.rooms = lines.to_owned();
         self
     }
 
@@ -130,6 +137,7 @@ impl Gateway {
             calls: String::new(),
             rtp: String::new(),
             hooks: String::new(),
+            rooms: String::new(),
         }
     }
 
@@ -153,6 +161,7 @@ impl Gateway {
             calls,
             rtp: rtp_lines,
             hooks,
+            rooms,
             ..
         } = settings;
         let text = format!(
@@ -167,6 +176,7 @@ impl Gateway {
              [webrtc]\nport = 0\n\n\
              [calls]\n{calls}\n\n\
              [hooks]\n{hooks}\n\n\
+             [rooms]\n{rooms}\n\n\
              {tables}",
             rtp.start(),
             rtp.end(),
@@ -232,6 +242,16 @@ impl Gateway {
             .filter(|line| line.starts_with("ringwire_media_drops_total") && line.contains(&label))
             .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
             .sum()
+    }
+
+    /// The value of this line of the metrics, 0 where there is none.
+    pub fn metric(&self, name_and_labels: &str) -> u64 {
+        let metrics = self.api().anonymous().get("/metrics").body;
+        let metrics = metrics.as_str().expect("a text");
+        metrics
+            .lines()
+            .find_map(|line| line.strip_prefix(name_and_labels)?.trim().parse().ok())
+            .unwrap_or_default()
     }
 
     /// Panics unless the process is alive and answers.

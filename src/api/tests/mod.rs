@@ -112,6 +112,7 @@ fn settings() -> ApiSettings {
             first_delay: Duration::from_millis(5),
             longest_delay: Duration::from_millis(20),
         },
+        media_server: None,
         failure_code: 480,
         token_ttl: Duration::from_secs(3600),
         ws_grace: Duration::from_millis(50),

@@ -7,9 +7,9 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::house::{House, stream};
+use super::house::{House, sdp, stream};
 use crate::call::event::CallEventKind;
-use crate::call::request::{Action, CallReply, CallRequest};
+use crate::call::request::{Action, CallReply, CallRequest, MediaServerFailure, ServerDescription};
 use crate::ids::CallId;
 use crate::sip::message::{Message, Request, Response};
 
@@ -38,6 +38,17 @@ fn step(house: &mut House, random: &mut StdRng, known: &mut Vec<CallId>, number:
             house.act(call, action);
         }
         6 => house.pass(Duration::from_millis(random.random_range(0..40_000))),
+        7 | 8 if !known.is_empty() => {
+            let call = known[random.random_range(0..known.len())];
+            let outcome = match random.random_range(0..4) {
+                0 => Err(MediaServerFailure::Unavailable("answered 500".to_string())),
+                _ => Ok(ServerDescription {
+                    sdp: sdp(formats).into_bytes(),
+                    source: None,
+                }),
+            };
+            house.ask(CallRequest::MediaServer { call, outcome });
+        }
         _ => {}
     }
     answer_some(house, random, formats);
@@ -96,9 +107,18 @@ fn react(house: &mut House, random: &mut StdRng, response: &Response, formats: &
 
 #[test]
 fn every_call_ends_once_and_leaves_nothing_behind() {
+    every_call_ends(House::new);
+}
+
+#[test]
+fn so_does_every_call_whose_room_is_on_a_media_server() {
+    every_call_ends(House::with_media_server);
+}
+
+fn every_call_ends(house: fn() -> House) {
     for seed in 0..60 {
         let mut random = StdRng::seed_from_u64(seed);
-        let mut house = House::new();
+        let mut house = house();
         let mut known = Vec::new();
         for number in 0..120 {
             step(&mut house, &mut random, &mut known, number);

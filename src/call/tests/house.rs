@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::book::{Answering, Book, CallerAuth, DigestAlgorithm, Number, Outgoing, SipAuth};
-use crate::call::event::{CallEvent, CallEventKind};
+use crate::call::event::{CallEvent, CallEventKind, ServerRequest};
 use crate::call::request::{Action, CallReply, CallRequest, Dial, Stream};
 use crate::call::room::{LegAddress, OpenPorts, Ports, PortsError, Rooms};
-use crate::call::{CallSettings, Calls, Output};
+use crate::call::{CallSettings, Calls, Output, RoomBackend};
 use crate::clock::WallClock;
 use crate::ids::{AppId, CallId, ListenerId, MediaPort, RequestId, RoomKey, ShardId};
 use crate::keying::SrtpPolicy;
@@ -74,6 +74,20 @@ impl House {
     }
 
     pub fn with_limit(max_calls: usize) -> Self {
+        Self::with(max_calls, RoomBackend::Local)
+    }
+
+    /// Whose rooms are on a media server.
+    pub fn with_media_server() -> Self {
+        let patience = Duration::from_secs(9);
+        let rooms = RoomBackend::External {
+            ipv6: false,
+            patience,
+        };
+        Self::with(64, rooms)
+    }
+
+    fn with(max_calls: usize, rooms: RoomBackend) -> Self {
         let now = Instant::now();
         let gateway: SocketAddr = GATEWAY.parse().unwrap();
         let clock = WallClock::new(now, 1_700_000_000_000);
@@ -98,6 +112,7 @@ impl House {
             answer_timeout: Duration::from_secs(180),
             realm: "ringwire".to_string(),
             listeners: vec![gateway],
+            rooms,
             fingerprint: None,
             seed: [2; 32],
         };
@@ -460,6 +475,11 @@ fn word(kind: &CallEventKind) -> String {
         CallEventKind::OtherJoined(peer) => format!("{peer} joined"),
         CallEventKind::OtherLeft { peer, reason } => format!("{peer} left: {reason}"),
         CallEventKind::Web(event) => format!("{event:?}"),
+        CallEventKind::MediaServer(request) => match request {
+            ServerRequest::Offer(_) => "media server: offer".to_string(),
+            ServerRequest::Answer { .. } => "media server: answer".to_string(),
+            ServerRequest::Complete(_) => "media server: complete".to_string(),
+        },
         CallEventKind::Ended(summary) => {
             format!("ended {}", summary.end_reason.unwrap_or("for no reason"))
         }

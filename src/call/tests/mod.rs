@@ -4,5 +4,6 @@
 mod ends;
 mod house;
 mod incoming;
+mod media_server;
 mod outgoing;
 mod security;

@@ -1,0 +1,177 @@
+//! The words between a call and the shard where its media lives, which need not
+//! be the call's own.
+
+use std::sync::Arc;
+
+use crate::call::ports::LegAddress;
+use crate::call::request::{CallError, MediaSnapshot, Stream};
+use crate::ids::{CallId, ShardId};
+use crate::media::Remote;
+use crate::sdp::Codec;
+
+/// What a call asks of the shard where its media lives.
+#[derive(Debug, Clone)]
+pub enum RoomRequest {
+    /// Open a media leg for the call. Answered with [`RoomNotice::Joined`] or
+    /// [`RoomNotice::Refused`].
+    Join {
+        /// Whose leg.
+        call: CallId,
+        /// Where to.
+        place: Place,
+        /// The leg's address family.
+        ipv6: bool,
+    },
+    /// The peer's side of the leg is known, or has changed.
+    Connect {
+        /// Whose leg.
+        call: CallId,
+        /// Where its media comes from and goes to.
+        remote: Box<Remote>,
+        /// All codecs agreed on, best first.
+        codecs: Vec<Codec>,
+    },
+    /// The media server's side of the leg towards it is known.
+    ConnectServer {
+        /// Whose leg.
+        call: CallId,
+        /// Where its media comes from and goes to.
+        remote: Box<Remote>,
+    },
+    /// Close the leg. Always answered with [`RoomNotice::Left`].
+    Leave {
+        /// Whose leg.
+        call: CallId,
+    },
+    /// Statistics of these calls' legs for a query of the asking shard.
+    Statistics {
+        /// The asker's name for it.
+        query: u64,
+        /// Who asks.
+        asker: ShardId,
+        /// Which legs.
+        calls: Vec<CallId>,
+    },
+}
+
+/// Where a call's media goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// Back to where it came from.
+    Echo,
+    /// Into a room.
+    Room(Stream),
+    /// Into a room that is on a media server: by a second leg towards that
+    /// server, linked with the call's own.
+    Server {
+        /// Which room, and the call's name in it.
+        stream: Stream,
+        /// Address family of the second leg.
+        ipv6: bool,
+    },
+}
+
+impl Place {
+    /// The room and the name in it, wherever the room is.
+    pub fn stream(&self) -> Option<&Stream> {
+        match self {
+            Place::Echo => None,
+            Place::Room(stream) | Place::Server { stream, .. } => Some(stream),
+        }
+    }
+}
+
+/// What the room's shard tells the call's shard.
+#[derive(Debug, Clone)]
+pub enum RoomNotice {
+    /// The leg is open.
+    Joined {
+        /// Whose leg.
+        call: CallId,
+        /// Our address for the SDP.
+        local: LegAddress,
+        /// What the room's other peer can take; `None`: anything.
+        allowed: Option<Vec<Codec>>,
+        /// Our address of the leg towards the media server, where there is
+        /// one.
+        server: Option<LegAddress>,
+    },
+    /// No leg, and why.
+    Refused {
+        /// Whose.
+        call: CallId,
+        /// Why.
+        error: CallError,
+    },
+    /// What the room's other peer can take has changed.
+    Allowed {
+        /// Whose leg.
+        call: CallId,
+        /// What it can take; `None`: anything, nobody is there.
+        codecs: Option<Vec<Codec>>,
+        /// This call's peer is likely to send what the other cannot take:
+        /// negotiate anew.
+        renegotiate: bool,
+    },
+    /// A WebRTC peer of the room is connected.
+    OtherJoined {
+        /// Who hears of it.
+        call: CallId,
+        /// The other's name.
+        peer: Arc<str>,
+    },
+    /// A WebRTC peer of the room is gone.
+    OtherLeft {
+        /// Who hears of it.
+        call: CallId,
+        /// The other's name.
+        peer: Arc<str>,
+        /// Why.
+        reason: &'static str,
+    },
+    /// The DTLS handshake of the leg has failed.
+    SecurityFailed {
+        /// Whose leg.
+        call: CallId,
+        /// Why, in words.
+        reason: &'static str,
+    },
+    /// No media came for the configured time.
+    Silent {
+        /// Whose leg.
+        call: CallId,
+    },
+    /// The leg is closed.
+    Left {
+        /// Whose.
+        call: CallId,
+        /// Its statistics; `None` if there was no leg.
+        media: Option<MediaSnapshot>,
+    },
+    /// Answer to [`RoomRequest::Statistics`].
+    Statistics {
+        /// Where to.
+        asker: ShardId,
+        /// Which query.
+        query: u64,
+        /// What there is.
+        media: Vec<(CallId, MediaSnapshot)>,
+    },
+}
+
+impl RoomNotice {
+    /// The shard it is for.
+    pub fn addressee(&self) -> ShardId {
+        match self {
+            RoomNotice::Joined { call, .. }
+            | RoomNotice::Refused { call, .. }
+            | RoomNotice::Allowed { call, .. }
+            | RoomNotice::OtherJoined { call, .. }
+            | RoomNotice::OtherLeft { call, .. }
+            | RoomNotice::SecurityFailed { call, .. }
+            | RoomNotice::Silent { call }
+            | RoomNotice::Left { call, .. } => call.shard,
+            RoomNotice::Statistics { asker, .. } => *asker,
+        }
+    }
+}
