@@ -499,7 +499,9 @@ impl Echo {
                 let Ok((length, source)) = socket.recv_from(&mut buffer) else {
                     continue;
                 };
-                if *to.lock().expect("the remote") == Some(source) {
+                // RTCP (RFC 5761 section 4) is for this end, and no sound.
+                let is_rtcp = (192..=223).contains(&buffer[1]);
+                if !is_rtcp && *to.lock().expect("the remote") == Some(source) {
                     // An error is an ICMP answer: the call is over.
                     let _ = socket.send_to(&buffer[..length], source);
                 }
