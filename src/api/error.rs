@@ -130,6 +130,7 @@ impl From<CallError> for ApiError {
         let (status, code) = match &error {
             CallError::UnknownCall => (StatusCode::NOT_FOUND, "CALL_NOT_FOUND"),
             CallError::UnknownPeer => (StatusCode::NOT_FOUND, "PEER_NOT_FOUND"),
+            CallError::FormerIceSession => (StatusCode::PRECONDITION_FAILED, "PRECONDITION_FAILED"),
             CallError::WebRtcDisabled => (StatusCode::UNPROCESSABLE_ENTITY, "WEBRTC_DISABLED"),
             CallError::UnknownRoom => (StatusCode::NOT_FOUND, "ROOM_NOT_FOUND"),
             CallError::WrongState { .. } => (StatusCode::CONFLICT, "WRONG_STATE"),

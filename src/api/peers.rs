@@ -10,7 +10,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use crate::call::request::{CallError, CallReply, CallRequest, Stream, WebRequest};
+use crate::call::request::{CallError, CallReply, CallRequest, IceSession, Stream, WebRequest};
 use crate::ids::{AppId, CallId, RoomKey};
 
 use super::Shared;
@@ -89,18 +89,21 @@ pub async fn patch(
             "application/trickle-ice-sdpfrag or application/sdp",
         ));
     }
+    let session = meant_session(&parts.headers)?;
     let body = read_bytes(body).await?.to_vec();
     let request = if is_offer {
         WebRequest::Offer {
             peer,
             stream,
             offer: body,
+            session,
         }
     } else {
         WebRequest::Fragment {
             peer,
             stream,
             fragment: body,
+            session,
         }
     };
     match shared.ask(peer.shard, CallRequest::Web(request)).await? {
@@ -211,6 +214,50 @@ fn etag(ufrag: &str) -> HeaderValue {
     HeaderValue::from_str(&format!("\"{ufrag}\"")).unwrap_or(HeaderValue::from_static("\"\""))
 }
 
+/// The ICE session that `If-Match` names (RFC 9110 section 13.1.1). Where there
+/// is none, RFC 9725 section 4.3.1 has 428 answered; many clients send none,
+/// and the credentials in what they send tell as well which session it is of.
+fn meant_session(headers: &HeaderMap) -> Result<IceSession, ApiError> {
+    let mut names = Vec::new();
+    let mut values = headers.get_all(header::IF_MATCH).iter().peekable();
+    if values.peek().is_none() {
+        return Ok(IceSession::Any);
+    }
+    for value in values {
+        let text = value.to_str().map_err(|_| wrong_if_match())?.trim();
+        if text == "*" {
+            return Ok(IceSession::Any);
+        }
+        // Our tags have no comma in them, so one that has is none of ours
+        // however it is cut.
+        for tag in text.split(',').map(str::trim).filter(|tag| !tag.is_empty()) {
+            names.push(entity_tag(tag).ok_or_else(wrong_if_match)?);
+        }
+    }
+    Ok(IceSession::Named(names))
+}
+
+/// What stands between the quotes. A weak tag never matches (RFC 9110 section
+/// 13.1.1): it keeps its `W/`, which no name of ours begins with. A tag without
+/// quotes is what some clients make of it.
+fn entity_tag(tag: &str) -> Option<String> {
+    if tag.starts_with("W/") {
+        return Some(tag.to_owned());
+    }
+    let inner = match tag.strip_prefix('"') {
+        Some(rest) => rest.strip_suffix('"')?,
+        None => tag,
+    };
+    (!inner.contains('"')).then(|| inner.to_owned())
+}
+
+fn wrong_if_match() -> ApiError {
+    ApiError::field(
+        "If-Match",
+        "is no entity tag; send the ETag of the latest answer, in its quotes, or * to restart ICE",
+    )
+}
+
 fn media_type(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
     Some(value.split(';').next().unwrap_or_default().trim())
@@ -234,6 +281,30 @@ fn refused(reply: CallReply) -> ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn meant(values: &[&'static str]) -> Option<IceSession> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(header::IF_MATCH, HeaderValue::from_static(value));
+        }
+        meant_session(&headers).ok()
+    }
+
+    #[test]
+    fn if_match_names_ice_sessions_or_any() {
+        let named = |names: &[&str]| {
+            Some(IceSession::Named(
+                names.iter().map(ToString::to_string).collect(),
+            ))
+        };
+        assert_eq!(meant(&[]), Some(IceSession::Any));
+        assert_eq!(meant(&["*"]), Some(IceSession::Any));
+        assert_eq!(meant(&["\"a/b\""]), named(&["a/b"]));
+        assert_eq!(meant(&["\"a\", \"b\"", "c"]), named(&["a", "b", "c"]));
+        assert_eq!(meant(&["W/\"a\""]), named(&["W/\"a\""]));
+        assert_eq!(meant(&["\"a"]), None);
+        assert_eq!(meant(&["a\"b"]), None);
+    }
 
     #[test]
     fn a_name_with_anything_in_it_makes_one_path_segment() {

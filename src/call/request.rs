@@ -69,6 +69,8 @@ pub enum WebRequest {
         stream: Stream,
         /// The SDP.
         offer: Vec<u8>,
+        /// Of which ICE session.
+        session: IceSession,
     },
     /// Trickled candidates or an ICE restart (RFC 8840).
     Fragment {
@@ -78,6 +80,8 @@ pub enum WebRequest {
         stream: Stream,
         /// The SDP fragment.
         fragment: Vec<u8>,
+        /// Of which ICE session.
+        session: IceSession,
     },
     /// Go.
     Leave {
@@ -86,6 +90,26 @@ pub enum WebRequest {
         /// Its place.
         stream: Stream,
     },
+}
+
+/// The ICE session that a request means: the `If-Match` of a PATCH (RFC 9725
+/// section 4.3.1). Our user name fragment is the session's entity tag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IceSession {
+    /// Whichever there is: `*`, or no such header.
+    Any,
+    /// One that bears one of these names.
+    Named(Vec<String>),
+}
+
+impl IceSession {
+    /// Whether the session of this name is meant.
+    pub fn is(&self, ufrag: &str) -> bool {
+        match self {
+            IceSession::Any => true,
+            IceSession::Named(names) => names.iter().any(|name| name == ufrag),
+        }
+    }
 }
 
 /// An outgoing call, checked and with its addresses looked up.
@@ -211,6 +235,11 @@ pub enum CallError {
     /// 404 `PEER_NOT_FOUND`.
     #[error("there is no such WebRTC peer; it may have left or been replaced")]
     UnknownPeer,
+    /// 412 `PRECONDITION_FAILED`.
+    #[error(
+        "this is about an ICE session that is over: send the ETag of the latest answer as If-Match, or * to restart ICE"
+    )]
+    FormerIceSession,
     /// 422 `WEBRTC_DISABLED`.
     #[error("WebRTC is off; set webrtc.enabled to true")]
     WebRtcDisabled,

@@ -11,7 +11,7 @@ use rand::{RngExt, SeedableRng};
 
 use crate::call::description;
 use crate::call::event::{CallEvent, CallEventKind};
-use crate::call::request::{CallError, CallReply, Stream, WebRequest};
+use crate::call::request::{CallError, CallReply, IceSession, Stream, WebRequest};
 use crate::call::room::{Member, MemberKind, Place, Ports, RoomNotice, Rooms};
 use crate::ids::{CallId, LegId, RoomKey, ShardId};
 use crate::keying::{Fingerprint, IceCredentials};
@@ -87,10 +87,29 @@ pub(super) struct WebPeer {
     local: IceCredentials,
     /// Its ICE user name fragment; another one is an ICE restart.
     remote_ufrag: String,
+    /// The one before the latest restart: what comes with it is late.
+    former_ufrag: Option<String>,
     /// Constant in all our answers (RFC 8866 section 5.2).
     session_id: u64,
     /// Version of our last answer.
     version: u64,
+}
+
+impl WebPeer {
+    /// RFC 9725 section 4.3.1: a request about another ICE session changes
+    /// nothing.
+    fn check_session(&self, meant: &IceSession) -> Result<(), CallError> {
+        if meant.is(&self.local.ufrag) {
+            Ok(())
+        } else {
+            Err(CallError::FormerIceSession)
+        }
+    }
+
+    fn restart(&mut self, theirs: String, ours: IceCredentials) {
+        self.former_ufrag = Some(std::mem::replace(&mut self.remote_ufrag, theirs));
+        self.local = ours;
+    }
 }
 
 impl Web {
@@ -157,16 +176,18 @@ impl Rooms {
                 peer,
                 stream,
                 offer,
+                session,
             } => self
                 .web_peer_at(peer, &stream)
-                .and_then(|()| self.web_offer(now, peer, &offer)),
+                .and_then(|()| self.web_offer(now, peer, &offer, &session)),
             WebRequest::Fragment {
                 peer,
                 stream,
                 fragment,
+                session,
             } => self
                 .web_peer_at(peer, &stream)
-                .and_then(|()| self.web_fragment(peer, &fragment)),
+                .and_then(|()| self.web_fragment(peer, &fragment, &session)),
             WebRequest::Leave { peer, stream } => self.web_peer_at(peer, &stream).map(|()| {
                 self.web_leave(now, peer, "deleted", ports);
                 CallReply::Done
@@ -253,6 +274,7 @@ impl Rooms {
         let mut peer = WebPeer {
             local: web.credentials(),
             remote_ufrag: String::new(),
+            former_ufrag: None,
             session_id: u64::from(web.random.random::<u32>() >> 1),
             version: 1,
         };
@@ -305,6 +327,7 @@ impl Rooms {
         now: Instant,
         call: CallId,
         offer: &[u8],
+        session: &IceSession,
     ) -> Result<CallReply, CallError> {
         let offer = parse_offer(offer)?;
         let allowed = self.codecs_of_others(call);
@@ -315,12 +338,12 @@ impl Rooms {
         let MemberKind::Web(peer) = &mut member.kind else {
             return Err(CallError::UnknownPeer);
         };
+        peer.check_session(session)?;
         let leg = member.leg;
         let source = self.table.source(leg).unwrap_or_default();
         let (_, agreed) = web.answer(&offer, peer, &source, allowed)?;
         if agreed.ice.ufrag != peer.remote_ufrag {
-            peer.remote_ufrag = agreed.ice.ufrag.clone();
-            peer.local = web.credentials();
+            peer.restart(agreed.ice.ufrag.clone(), web.credentials());
             self.table.restart_ice(leg, peer.local.clone());
         }
         peer.version += 1;
@@ -335,7 +358,12 @@ impl Rooms {
 
     /// Trickled candidates (RFC 8840), which a lite agent has no use for, or
     /// an ICE restart (RFC 9725 section 4.3.3).
-    fn web_fragment(&mut self, call: CallId, fragment: &[u8]) -> Result<CallReply, CallError> {
+    fn web_fragment(
+        &mut self,
+        call: CallId,
+        fragment: &[u8],
+        session: &IceSession,
+    ) -> Result<CallReply, CallError> {
         let text = std::str::from_utf8(fragment).map_err(|_| CallError::Invalid {
             field: "fragment",
             reason: "is not UTF-8 text; send an application/trickle-ice-sdpfrag body".to_owned(),
@@ -350,17 +378,16 @@ impl Rooms {
         let MemberKind::Web(peer) = &mut member.kind else {
             return Err(CallError::UnknownPeer);
         };
-        let restarted = match &fragment.credentials {
-            Some(theirs) => theirs.ufrag != peer.remote_ufrag,
-            None => false,
+        peer.check_session(session)?;
+        let theirs = match fragment.credentials {
+            Some(theirs) if theirs.ufrag != peer.remote_ufrag => theirs.ufrag,
+            _ => return Ok(CallReply::Done),
         };
-        if !restarted {
-            return Ok(CallReply::Done);
+        // A candidate that was overtaken by a restart does not undo it.
+        if peer.former_ufrag.as_ref() == Some(&theirs) {
+            return Err(CallError::FormerIceSession);
         }
-        if let Some(theirs) = fragment.credentials {
-            peer.remote_ufrag = theirs.ufrag;
-        }
-        peer.local = web.credentials();
+        peer.restart(theirs, web.credentials());
         self.table.restart_ice(member.leg, peer.local.clone());
         let ours = ice::TrickleFragment {
             credentials: Some(peer.local.clone()),

@@ -1,7 +1,7 @@
 use super::tests::{House, call, stream};
 use super::*;
 use crate::call::event::{CallEventKind, WebEvent};
-use crate::call::request::{CallReply, WebRequest};
+use crate::call::request::{CallReply, IceSession, WebRequest};
 use crate::ids::{MediaPort, ShardId};
 use crate::keying::{Fingerprint, FingerprintHash};
 
@@ -109,6 +109,7 @@ fn a_call_that_lacks_what_the_browser_sends_makes_it_offer_anew() {
         peer: web,
         stream: stream("r", "web"),
         offer: OFFER.into(),
+        session: IceSession::Any,
     });
     let CallReply::WebAnswered { answer, .. } = reply else {
         panic!("{reply:?}");
@@ -183,6 +184,7 @@ fn new_credentials_restart_ice_and_candidates_alone_do_not() {
             peer: web,
             stream: stream("r", "web"),
             fragment: text.into(),
+            session: IceSession::Any,
         })
     };
     let same = "a=ice-ufrag:EsAw\r\na=ice-pwd:bP+XJMM09aR8AiX1jdukzR6Y\r\na=candidate:x\r\n";
@@ -195,6 +197,55 @@ fn new_credentials_restart_ice_and_candidates_alone_do_not() {
     assert!(matches!(
         fragment("a=ice-ufrag:x\r\n"),
         CallReply::Refused(CallError::Invalid { .. })
+    ));
+}
+
+#[test]
+fn a_request_about_a_former_ice_session_changes_nothing() {
+    let mut house = house();
+    let (web, answer) = house.come_in("r", "web");
+    let (peer, place) = (web, stream("r", "web"));
+    let first = IceSession::Named(vec!["x".into(), ufrag(&answer).into()]);
+    let fragment = |text: &str, session: &IceSession| WebRequest::Fragment {
+        peer,
+        stream: place.clone(),
+        fragment: text.into(),
+        session: session.clone(),
+    };
+    let theirs = "a=ice-ufrag:EsAw\r\na=ice-pwd:bP+XJMM09aR8AiX1jdukzR6Y\r\n";
+    let restarting = theirs.replace("EsAw", "EsAx");
+    assert!(matches!(
+        house.web(fragment(theirs, &first)),
+        CallReply::Done
+    ));
+    let CallReply::WebAnswered { ufrag: second, .. } =
+        house.web(fragment(&restarting, &IceSession::Any))
+    else {
+        panic!("no restart");
+    };
+
+    let offer = WebRequest::Offer {
+        peer,
+        stream: place.clone(),
+        offer: OFFER.into(),
+        session: first.clone(),
+    };
+    let late = [
+        offer,
+        fragment(&restarting, &first),
+        // Without a name its credentials tell.
+        fragment(theirs, &IceSession::Any),
+    ];
+    for request in late {
+        assert!(matches!(
+            house.web(request),
+            CallReply::Refused(CallError::FormerIceSession)
+        ));
+    }
+    let second = IceSession::Named(vec![second]);
+    assert!(matches!(
+        house.web(fragment(&restarting, &second)),
+        CallReply::Done
     ));
 }
 

@@ -18,10 +18,11 @@ export function below(base, path) {
 }
 
 /** One request. Throws GatewayError, ConnectionError or StateError. */
-export async function request(method, url, { token, type, body, signal, keepalive = false } = {}) {
+export async function request(method, url, { token, type, body, signal, ifMatch, keepalive = false } = {}) {
   const headers = {};
   if (token) headers.Authorization = `Bearer ${token}`;
   if (type) headers['Content-Type'] = type;
+  if (ifMatch) headers['If-Match'] = ifMatch;
   let response;
   try {
     response = await fetch(url, { method, headers, body, signal, keepalive, cache: 'no-store' });

@@ -13,6 +13,8 @@ export class Peer extends Emitter {
   #connection;
   #sender = null;
   #location = null;
+  /** Names the ICE session at the gateway (RFC 9725 section 4.3.1). */
+  #etag = null;
   #token = null;
   #events = null;
   #eventsTimer = null;
@@ -70,6 +72,7 @@ export class Peer extends Emitter {
         signal: this.#options.signal,
       });
       this.#location = below(gateway, response.headers.get('Location') ?? '');
+      this.#etag = response.headers.get('ETag');
       const sdp = await response.text();
       if (this.#dropped) {
         this.remove();
@@ -142,18 +145,23 @@ export class Peer extends Emitter {
     return turn;
   }
 
-  async #renegotiate(options) {
+  async #renegotiate({ iceRestart = false } = {}) {
     if (!this.isOpen) throw new StateError('CLOSED', 'the gateway does not know this peer');
-    await this.#connection.setLocalDescription(await this.#connection.createOffer(options));
+    await this.#connection.setLocalDescription(await this.#connection.createOffer({ iceRestart }));
     try {
       const response = await request('PATCH', this.#location, {
         token: this.#token,
         type: SDP,
         body: this.#connection.localDescription.sdp,
+        // A restart is of whatever session there is (RFC 9725 section 4.3.3).
+        ifMatch: iceRestart ? '*' : this.#etag,
       });
+      this.#etag = response.headers.get('ETag') ?? this.#etag;
       await this.#connection.setRemoteDescription({ type: 'answer', sdp: await response.text() });
     } catch (error) {
       if (!this.#dropped) await this.#connection.setLocalDescription({ type: 'rollback' });
+      // The answer to a restart was lost on its way here: restart from there.
+      if (error.status === 412 && !iceRestart) return this.#renegotiate({ iceRestart: true });
       throw error;
     }
   }

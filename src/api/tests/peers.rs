@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::call::event::WebEvent;
-use crate::call::request::{CallError, Stream, WebRequest};
+use crate::call::request::{CallError, IceSession, Stream, WebRequest};
 use crate::ids::RoomKey;
 
 const SDP: &str = "application/sdp";
@@ -37,6 +37,11 @@ fn agreeable(request: &CallRequest) -> Option<CallReply> {
             answer: "the answer".to_string(),
             ufrag: "ours".to_string(),
         },
+        WebRequest::Offer { session, .. } | WebRequest::Fragment { session, .. }
+            if !session.is("ours") =>
+        {
+            CallReply::Refused(CallError::FormerIceSession)
+        }
         WebRequest::Offer { .. } => CallReply::WebAnswered {
             answer: "another answer".to_string(),
             ufrag: "ours".to_string(),
@@ -60,12 +65,28 @@ impl Gateway {
         kind: &str,
         body: &str,
     ) -> (u16, reqwest::header::HeaderMap, String) {
-        let request = self
+        self.send_if(None, method, path, token, kind, body).await
+    }
+
+    /// The same with an `If-Match`.
+    async fn send_if(
+        &self,
+        if_match: Option<&str>,
+        method: Method,
+        path: &str,
+        token: &str,
+        kind: &str,
+        body: &str,
+    ) -> (u16, reqwest::header::HeaderMap, String) {
+        let mut request = self
             .http
             .request(method, format!("http://{}{path}", self.address))
             .header("Authorization", format!("Bearer {token}"))
             .header("Content-Type", kind)
             .body(body.to_string());
+        if let Some(if_match) = if_match {
+            request = request.header("If-Match", if_match);
+        }
         let response = soon("an answer", request.send()).await.unwrap();
         let status = response.status().as_u16();
         let headers = response.headers().clone();
@@ -117,6 +138,58 @@ async fn an_offer_is_answered_with_a_location_that_patch_and_delete_work_on() {
     let gone = format!("/rooms/a%20b/peers/web/{}", call_id(0, 5));
     let (status, answer) = gateway.delete(&gone, &token).await;
     assert_eq!((status, &answer["error"]), (404, &json!("PEER_NOT_FOUND")));
+    gateway.end().await;
+}
+
+#[tokio::test]
+async fn a_patch_says_which_ice_session_it_means() {
+    let mut gateway = Gateway::with(settings(), Vec::new(), agreeable).await;
+    let path = format!("/rooms/a%20b/peers/web/{}", peer());
+    for (if_match, kind, expected) in [
+        ("\"ours\"", FRAGMENT, 204),
+        ("*", FRAGMENT, 204),
+        ("\"ours\"", SDP, 200),
+        ("\"former\"", FRAGMENT, 412),
+        ("W/\"ours\"", FRAGMENT, 412),
+        ("\"former\"", SDP, 412),
+        ("\"ours", FRAGMENT, 400),
+    ] {
+        let patch = gateway.send_if(
+            Some(if_match),
+            Method::PATCH,
+            &path,
+            ACME,
+            kind,
+            "candidate",
+        );
+        let (status, _, body) = patch.await;
+        assert_eq!(status, expected, "{if_match} {kind}: {body}");
+        if status >= 400 {
+            let body: Value = serde_json::from_str(&body).unwrap();
+            let code = if status == 412 {
+                "PRECONDITION_FAILED"
+            } else {
+                "BAD_REQUEST"
+            };
+            assert_eq!(
+                (&body["status"], &body["error"]),
+                (&json!(false), &json!(code))
+            );
+            assert!(
+                body["message"].as_str().unwrap().contains("If-Match"),
+                "{body}"
+            );
+        }
+    }
+    match soon("the request", gateway.seen.recv()).await {
+        Some(CallRequest::Web(WebRequest::Fragment { session, .. })) => {
+            assert_eq!(session, IceSession::Named(vec!["ours".to_string()]));
+        }
+        other => panic!("{other:?}"),
+    }
+    // RFC 9725 section 4.3.1: to go, no session has to be named, and none counts.
+    let leave = gateway.send_if(Some("\"former\""), Method::DELETE, &path, ACME, SDP, "");
+    assert_eq!(leave.await.0, 200);
     gateway.end().await;
 }
 
