@@ -1,9 +1,9 @@
 //! Dialog and room on different shards: control crosses, media does not.
 
-use ringwire::ids::{AppId, ShardId};
-use ringwire::shard::mailbox::room_shard;
+use ringwire::ids::ShardId;
 use ringwire::sip::routing::by_call_id;
 
+use crate::support::placement::room_on;
 use crate::support::rtp::RtpPeer;
 use crate::support::sip::{SipPeer, pcmu_at};
 use crate::support::{Gateway, eventually};
@@ -13,15 +13,6 @@ const PCMU: u8 = 0;
 const SHARDS: u8 = 2;
 /// Enough packets to say that somebody is heard.
 const SOME: usize = 10;
-
-/// A room's name that hashes to this shard.
-fn room_on(shard: u8) -> String {
-    let root = AppId::new(AppId::ROOT);
-    (0..)
-        .map(|n| format!("room-{n}"))
-        .find(|name| room_shard(&root, name, SHARDS) == ShardId(shard))
-        .expect("some name hashes there")
-}
 
 /// Calls the number until a Call-ID hashes to this shard; the others are hung
 /// up as soon as they are answered.
@@ -56,7 +47,7 @@ fn callers_hear_each_other_wherever_their_dialogs_and_their_room_live() {
     for room in 0..SHARDS {
         let answer = format!(
             r#"answer = {{ room = "{}", peer = "{{call_id}}" }}"#,
-            room_on(room)
+            room_on(room, SHARDS)
         );
         let mut gateway = Gateway::with()
             .shards(SHARDS)

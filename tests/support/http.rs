@@ -79,10 +79,24 @@ impl Api {
         path: &str,
         body: Option<(String, String)>,
     ) -> Result<Reply, String> {
+        self.send_with(method, path, &[], body)
+    }
+
+    /// The same with further headers.
+    pub fn send_with(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<(String, String)>,
+    ) -> Result<Reply, String> {
         let method = reqwest::Method::from_bytes(method.as_bytes()).expect("an HTTP method");
         let mut request = self.client.request(method, format!("{}{path}", self.base));
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
         }
         if let Some((content_type, text)) = body {
             request = request.header("Content-Type", content_type).body(text);

@@ -1,6 +1,6 @@
 //! What the tests against a running gateway share: the gateway itself as a
 //! process, the clients that drive it, and the peers that call it and are
-//! called by it. Nothing here looks inside the gateway.
+//! called by it. Nothing here looks inside the gateway, but for `placement`.
 //!
 //! There are no sleeps to wait for something: everything polls with a
 //! deadline and says what it waited for. Deadlines are far past what the step
@@ -12,6 +12,7 @@ pub mod gateway;
 pub mod hooks;
 pub mod http;
 pub mod media_server;
+pub mod placement;
 pub mod ports;
 pub mod relay;
 pub mod rtp;

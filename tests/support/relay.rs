@@ -1,15 +1,27 @@
-//! A UDP relay that loses packets, the same ones for the same seed.
+//! A UDP relay that loses packets and holds others up, the same ones for the
+//! same seed.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
 use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// How long a receive waits before it looks whether the relay is to end.
-const TICK: Duration = Duration::from_millis(20);
+/// How long the relay rests when there is nothing to do.
+const REST: Duration = Duration::from_millis(2);
+
+/// What happens to packets on their way, either way.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Weather {
+    /// So many of a hundred are lost.
+    pub loss_percent: u32,
+    /// Each is held up by anything up to this. Where it is longer than the pace
+    /// of the packets, they overtake each other.
+    pub jitter: Duration,
+}
 
 /// Relays between whoever sends to it and one target.
 pub struct LossyRelay {
@@ -27,10 +39,19 @@ struct Counts {
 
 impl LossyRelay {
     /// A relay on `port` of loopback that loses `percent` of the packets,
-    /// either way. Senders are told apart by their address; each has its own
-    /// socket towards the target.
+    /// either way.
     pub fn start(port: u16, target: SocketAddr, percent: u32, seed: u64) -> Self {
-        let front = UdpSocket::bind(("127.0.0.1", port)).expect("the relay's port");
+        let weather = Weather {
+            loss_percent: percent,
+            ..Weather::default()
+        };
+        Self::at(([127, 0, 0, 1], port).into(), target, weather, seed)
+    }
+
+    /// A relay at this address. Senders are told apart by their address; each
+    /// has its own socket towards the target.
+    pub fn at(front: SocketAddr, target: SocketAddr, weather: Weather, seed: u64) -> Self {
+        let front = UdpSocket::bind(front).expect("the relay's port");
         front.set_nonblocking(true).expect("a non-blocking socket");
         let address = front.local_addr().expect("the relay's address");
         let over = Arc::new(AtomicBool::new(false));
@@ -38,9 +59,12 @@ impl LossyRelay {
         let run = Run {
             front,
             target,
-            percent,
-            random: seed.max(1),
+            weather: Random {
+                weather,
+                state: seed.max(1),
+            },
             backs: HashMap::new(),
+            held: BinaryHeap::new(),
             counts: Arc::clone(&counts),
         };
         let stop = Arc::clone(&over);
@@ -87,40 +111,89 @@ impl Drop for LossyRelay {
 struct Run {
     front: UdpSocket,
     target: SocketAddr,
-    percent: u32,
-    random: u64,
+    weather: Random,
+    /// Towards the target, by sender.
     backs: HashMap<SocketAddr, UdpSocket>,
+    held: BinaryHeap<Reverse<Held>>,
     counts: Arc<Counts>,
+}
+
+/// A packet on its way, in the order in which they arrive.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Held {
+    due: Instant,
+    sender: SocketAddr,
+    way: Way,
+    bytes: Vec<u8>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Way {
+    There,
+    Back,
 }
 
 impl Run {
     fn until(mut self, over: &AtomicBool) {
         let mut buffer = vec![0; 65_536];
         while !over.load(Ordering::Relaxed) {
-            let mut idle = true;
-            while let Some((length, source)) = receive(&self.front, &mut buffer) {
-                idle = false;
-                let back = self.backs.entry(source).or_insert_with(|| {
-                    let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket of the relay");
-                    socket.set_nonblocking(true).expect("a non-blocking socket");
-                    socket
-                });
-                if survives(&mut self.random, self.percent, &self.counts) {
-                    let _ = back.send_to(&buffer[..length], self.target);
-                }
+            let mut arrived = Vec::new();
+            while let Some((length, sender)) = receive(&self.front, &mut buffer) {
+                arrived.push((sender, Way::There, buffer[..length].to_vec()));
             }
-            for (client, back) in &self.backs {
+            for (sender, back) in &self.backs {
                 while let Some((length, _)) = receive(back, &mut buffer) {
-                    idle = false;
-                    if survives(&mut self.random, self.percent, &self.counts) {
-                        let _ = self.front.send_to(&buffer[..length], client);
-                    }
+                    arrived.push((*sender, Way::Back, buffer[..length].to_vec()));
                 }
             }
+            let idle = arrived.is_empty();
+            for (sender, way, bytes) in arrived {
+                self.take(sender, way, bytes);
+            }
+            self.deliver();
             if idle {
                 // Nothing to relay: the relay's own pace, nobody waits for it.
-                std::thread::sleep(TICK / 10);
+                std::thread::sleep(REST);
             }
+        }
+    }
+
+    fn take(&mut self, sender: SocketAddr, way: Way, bytes: Vec<u8>) {
+        let ip = self.target.ip();
+        self.backs.entry(sender).or_insert_with(|| {
+            // Where the target is: it may answer nobody else.
+            let socket = UdpSocket::bind((ip, 0)).expect("a socket of the relay");
+            socket.set_nonblocking(true).expect("a non-blocking socket");
+            socket
+        });
+        match self.weather.delay() {
+            None => self.counts.lost.fetch_add(1, Ordering::Relaxed),
+            Some(delay) => {
+                self.held.push(Reverse(Held {
+                    due: Instant::now() + delay,
+                    sender,
+                    way,
+                    bytes,
+                }));
+                self.counts.passed.fetch_add(1, Ordering::Relaxed)
+            }
+        };
+    }
+
+    fn deliver(&mut self) {
+        let now = Instant::now();
+        while self
+            .held
+            .peek()
+            .is_some_and(|Reverse(held)| held.due <= now)
+        {
+            let Some(Reverse(held)) = self.held.pop() else {
+                return;
+            };
+            let _ = match held.way {
+                Way::There => self.backs[&held.sender].send_to(&held.bytes, self.target),
+                Way::Back => self.front.send_to(&held.bytes, held.sender),
+            };
         }
     }
 }
@@ -136,13 +209,29 @@ fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> Option<(usize, SocketAddr)>
     }
 }
 
-/// xorshift64: whether the next packet comes through.
-fn survives(random: &mut u64, percent: u32, counts: &Counts) -> bool {
-    *random ^= *random << 13;
-    *random ^= *random >> 7;
-    *random ^= *random << 17;
-    let passes = *random % 100 >= u64::from(percent);
-    let counter = if passes { &counts.passed } else { &counts.lost };
-    counter.fetch_add(1, Ordering::Relaxed);
-    passes
+struct Random {
+    weather: Weather,
+    state: u64,
+}
+
+impl Random {
+    /// How long the next packet takes; `None` where it is lost.
+    fn delay(&mut self) -> Option<Duration> {
+        if self.next() % 100 < u64::from(self.weather.loss_percent) {
+            return None;
+        }
+        let most = self.weather.jitter.as_micros() as u64;
+        Some(Duration::from_micros(match most {
+            0 => 0,
+            most => self.next() % most,
+        }))
+    }
+
+    /// xorshift64
+    fn next(&mut self) -> u64 {
+        self.state ^= self.state << 13;
+        self.state ^= self.state >> 7;
+        self.state ^= self.state << 17;
+        self.state
+    }
 }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{PATIENCE, Ports, within};
 
@@ -20,12 +20,19 @@ pub struct RtpPacket {
     pub source: SocketAddr,
 }
 
-#[derive(Default)]
+/// What a peer says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Voice {
+    /// Every payload byte is this one.
+    Fill(u8),
+    /// A tone of so many hertz, in PCMU.
+    Tone(u32),
+}
+
 struct Talk {
     /// Where to and as which payload type; `None` is silence.
     target: Option<(SocketAddr, u8)>,
-    /// The byte that fills the payload.
-    fill: u8,
+    voice: Voice,
 }
 
 /// An RTP socket pair of a test.
@@ -42,6 +49,11 @@ pub struct RtpPeer {
 impl RtpPeer {
     /// Binds a pair of ports; its packets carry `fill` in every payload byte.
     pub fn open(ports: &mut Ports, ip: IpAddr, fill: u8) -> Self {
+        Self::saying(ports, ip, Voice::Fill(fill))
+    }
+
+    /// The same with another voice.
+    pub fn saying(ports: &mut Ports, ip: IpAddr, voice: Voice) -> Self {
         let port = ports.pair();
         let socket = UdpSocket::bind((ip, port)).expect("an RTP port");
         let rtcp = UdpSocket::bind((ip, port + 1)).expect("an RTCP port");
@@ -50,7 +62,10 @@ impl RtpPeer {
             .expect("a timeout");
         rtcp.set_read_timeout(Some(Duration::from_millis(50)))
             .expect("a timeout");
-        let talk = Arc::new(Mutex::new(Talk { target: None, fill }));
+        let talk = Arc::new(Mutex::new(Talk {
+            target: None,
+            voice,
+        }));
         let heard = Arc::new(Mutex::new(Vec::new()));
         let over = Arc::new(AtomicBool::new(false));
         let mut threads = Vec::new();
@@ -155,38 +170,86 @@ impl Drop for RtpPeer {
     }
 }
 
+const PACE: Duration = Duration::from_millis(20);
 /// 20 ms of 8 kHz audio.
 const SAMPLES: u32 = 160;
 
 fn speak(socket: &UdpSocket, ssrc: u32, talk: &Mutex<Talk>, over: &AtomicBool) {
     let (mut sequence, mut timestamp) = (1_u16, 1_000_u32);
+    let mut due = Instant::now();
     while !over.load(Ordering::Relaxed) {
-        let (target, fill) = {
+        let (target, voice) = {
             let talk = talk.lock().expect("the talk");
-            (talk.target, talk.fill)
+            (talk.target, talk.voice)
         };
         if let Some((target, payload_type)) = target {
             // Errors are ICMP answers to earlier packets: the call may be over.
             let _ = socket.send_to(
-                &packet(payload_type, sequence, timestamp, ssrc, fill),
+                &packet_saying(payload_type, sequence, timestamp, ssrc, voice),
                 target,
             );
             sequence = sequence.wrapping_add(1);
         }
         timestamp = timestamp.wrapping_add(SAMPLES);
-        // The pace of the stream.
-        std::thread::sleep(Duration::from_millis(20));
+        // The pace of the stream, kept though a sleep is always a little long.
+        due += PACE;
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
     }
 }
 
 /// RFC 3550 section 5.1, no padding, extension or contributing sources.
 pub fn packet(payload_type: u8, sequence: u16, timestamp: u32, ssrc: u32, fill: u8) -> Vec<u8> {
+    packet_saying(payload_type, sequence, timestamp, ssrc, Voice::Fill(fill))
+}
+
+fn packet_saying(
+    payload_type: u8,
+    sequence: u16,
+    timestamp: u32,
+    ssrc: u32,
+    voice: Voice,
+) -> Vec<u8> {
     let mut bytes = vec![0x80, payload_type];
     bytes.extend_from_slice(&sequence.to_be_bytes());
     bytes.extend_from_slice(&timestamp.to_be_bytes());
     bytes.extend_from_slice(&ssrc.to_be_bytes());
-    bytes.extend_from_slice(&[fill; SAMPLES as usize]);
+    bytes.extend((0..SAMPLES).map(|n| match voice {
+        Voice::Fill(fill) => fill,
+        Voice::Tone(hertz) => tone_at(timestamp.wrapping_add(n), hertz),
+    }));
     bytes
+}
+
+/// The sample of a tone at this time, in PCMU.
+fn tone_at(timestamp: u32, hertz: u32) -> u8 {
+    // Whole turns are left out in whole numbers: the phase stays exact.
+    let turn = f64::from(timestamp.wrapping_mul(hertz) % 8000) / 8000.0;
+    pcmu(((turn * std::f64::consts::TAU).sin() * 12_000.0) as i16)
+}
+
+/// ITU-T G.711, mu-law.
+fn pcmu(sample: i16) -> u8 {
+    let magnitude = (sample.unsigned_abs() >> 2).min(8158) + 33;
+    let segment = 10 - magnitude.leading_zeros() as u16;
+    let step = (magnitude >> (segment + 1)) & 0x0f;
+    let sign = if sample < 0 { 0x80 } else { 0 };
+    !(sign | (segment << 4) as u8 | step as u8)
+}
+
+#[test]
+fn a_sample_is_compressed_as_the_recommendation_says() {
+    // G.711 table 2a: decision values, in 14 bits, and their codes.
+    for (sample, code) in [
+        (0, 0xff),
+        (4, 0xfe),
+        (-4, 0x7e),
+        (31 << 2, 0xef),
+        (95 << 2, 0xdf),
+        (8031 << 2, 0x80),
+        (i16::MIN, 0x00),
+    ] {
+        assert_eq!(pcmu(sample), code, "{sample}");
+    }
 }
 
 fn hear(socket: &UdpSocket, record: &Mutex<Vec<RtpPacket>>, over: &AtomicBool) {
@@ -211,4 +274,14 @@ fn hear(socket: &UdpSocket, record: &Mutex<Vec<RtpPacket>>, over: &AtomicBool) {
             source,
         });
     }
+}
+
+#[test]
+fn a_tone_goes_on_from_packet_to_packet() {
+    let payload = |timestamp| packet_saying(0, 1, timestamp, 9, Voice::Tone(1000))[12..].to_vec();
+    // 8 samples a turn.
+    assert_eq!(payload(0), payload(SAMPLES));
+    assert_eq!(payload(0)[..8], payload(0)[152..]);
+    assert_eq!(payload(0)[0], pcmu(0));
+    assert_eq!(payload(2)[0], pcmu(12_000));
 }
