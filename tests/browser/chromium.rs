@@ -21,7 +21,25 @@ pub struct Settings {
     /// What its microphone hears.
     hertz: u32,
     mdns: bool,
-    microphone: bool,
+    microphone: Microphone,
+}
+
+/// The microphone, as driver.js knows it.
+#[derive(Debug, Clone, Copy)]
+enum Microphone {
+    Tone,
+    Denied,
+    Missing,
+}
+
+impl Microphone {
+    fn name(self) -> &'static str {
+        match self {
+            Microphone::Tone => "tone",
+            Microphone::Denied => "denied",
+            Microphone::Missing => "missing",
+        }
+    }
 }
 
 impl Settings {
@@ -32,9 +50,15 @@ impl Settings {
         self
     }
 
-    /// Its user never allows the microphone.
-    pub fn no_microphone(mut self) -> Self {
-        self.microphone = false;
+    /// Its user does not allow the microphone.
+    pub fn microphone_denied(mut self) -> Self {
+        self.microphone = Microphone::Denied;
+        self
+    }
+
+    /// It has no microphone.
+    pub fn microphone_missing(mut self) -> Self {
+        self.microphone = Microphone::Missing;
         self
     }
 
@@ -71,7 +95,7 @@ impl Browser {
         Settings {
             hertz,
             mdns: false,
-            microphone: true,
+            microphone: Microphone::Tone,
         }
     }
 
@@ -81,10 +105,12 @@ impl Browser {
             require_program(program);
         }
         let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser");
-        assert!(
-            scripts.join("node_modules/playwright-core").is_dir(),
-            "this test needs playwright-core: run scripts/install-dependencies test"
-        );
+        for package in ["playwright-core", "axe-core"] {
+            assert!(
+                scripts.join("node_modules").join(package).is_dir(),
+                "this test needs {package}: run scripts/install-dependencies test"
+            );
+        }
         let directory = tempfile::tempdir().expect("a temporary directory");
         let wav = directory.path().join("microphone.wav");
         std::fs::write(&wav, tone(settings.hertz)).expect("the microphone's file");
@@ -105,7 +131,7 @@ impl Browser {
             _directory: directory,
         };
         browser.ask(json!({
-            "do": "launch", "wav": wav, "mdns": settings.mdns, "microphone": settings.microphone,
+            "do": "launch", "wav": wav, "mdns": settings.mdns, "microphone": settings.microphone.name(),
         }));
         browser
     }
@@ -163,7 +189,15 @@ impl Browser {
     /// then listens for two seconds: it has to be clean and without gaps.
     #[track_caller]
     pub fn assert_hears(&mut self, stream: &str, hertz: u32) {
-        let heard = self.evaluate(&format!("listen({stream}, {hertz})"));
+        self.assert_hears_at_least(stream, hertz, 0.95, 0.02);
+    }
+
+    /// The same tone where some of it is lost on the way: with this share of
+    /// the energy at least, and less than this share of silence.
+    #[track_caller]
+    pub fn assert_hears_at_least(&mut self, stream: &str, hertz: u32, clean: f64, gaps: f64) {
+        let wanted = json!({ "clean": clean, "gaps": gaps });
+        let heard = self.evaluate(&format!("listen({stream}, {hertz}, {wanted})"));
         let figure = |name: &str| heard[name].as_f64().unwrap_or(f64::NAN);
         let heard = Heard {
             hertz: figure("hertz"),
@@ -172,9 +206,42 @@ impl Browser {
         };
         let wanted = f64::from(hertz);
         let fine = (heard.hertz - wanted).abs() <= wanted * 0.02
-            && heard.purity > 0.95
-            && heard.silent < 0.02;
+            && heard.purity > clean
+            && heard.silent < gaps;
         assert!(fine, "{hertz} Hz wanted in the browser, heard {heard:?}");
+    }
+
+    /// Presses Tab until the element of this id has the focus, which has to be
+    /// seen all the way.
+    #[track_caller]
+    pub fn tab_to(&mut self, id: &str) {
+        for _ in 0..60 {
+            self.press("Tab");
+            let focus = self.evaluate("focused()");
+            assert_eq!(
+                focus["visible"],
+                json!(true),
+                "no focus to be seen: {focus}"
+            );
+            if focus["id"] == id {
+                return;
+            }
+        }
+        panic!("#{id} is not reached by Tab");
+    }
+
+    /// Panics with what axe-core finds on the page, in light and in dark.
+    #[track_caller]
+    pub fn assert_accessible(&mut self, state: &str) {
+        let found = self.audit();
+        assert!(found.is_empty(), "{state}: {found:#?}");
+    }
+
+    /// What axe-core finds, one line each.
+    #[track_caller]
+    pub fn audit(&mut self) -> Vec<String> {
+        let found = self.ask(json!({ "do": "audit" }));
+        serde_json::from_value(found).expect("lines")
     }
 
     /// A picture of the page.

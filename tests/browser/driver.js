@@ -5,7 +5,7 @@
 //   {"id":2,"do":"open","url":"http://127.0.0.1:8008/phone/"}
 //   → {"id":2,"ok":null}  or  {"id":2,"error":"…"}
 
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -14,6 +14,13 @@ import { chromium } from 'playwright-core';
 
 const COMMAND_TIMEOUT_MS = 30_000;
 const POLL_MS = 100;
+const AXE = readFileSync(new URL('node_modules/axe-core/axe.min.js', import.meta.url), 'utf8');
+/** What a microphone may be, as Chromium's arguments. */
+const MICROPHONES = {
+  tone: ['--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream'],
+  denied: ['--use-fake-device-for-media-stream', '--deny-permission-prompts'],
+  missing: ['--use-fake-ui-for-media-stream'],
+};
 
 let context = null;
 let page = null;
@@ -22,14 +29,13 @@ let profile = null;
 const said = [];
 
 const commands = {
-  async launch({ wav, mdns = false, microphone = true, dark = false, width = 1000, height = 760 }) {
+  async launch({ wav, mdns = false, microphone = 'tone', dark = false, width = 1000, height = 760 }) {
     profile = mkdtempSync(join(tmpdir(), 'ringwire-chromium-'));
     const args = [
       '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
       '--disable-component-update', '--disable-sync', '--disable-default-apps', '--disable-dev-shm-usage',
-      '--autoplay-policy=no-user-gesture-required', '--use-fake-device-for-media-stream',
+      '--autoplay-policy=no-user-gesture-required', ...MICROPHONES[microphone],
     ];
-    if (microphone) args.push('--use-fake-ui-for-media-stream');
     if (wav) args.push(`--use-file-for-fake-audio-capture=${wav}`);
     if (!mdns) args.push('--disable-features=WebRtcHideLocalIpsWithMdns');
     context = await chromium.launchPersistentContext(profile, {
@@ -37,7 +43,7 @@ const commands = {
       headless: true,
       args,
       ignoreDefaultArgs: ['--mute-audio'],
-      permissions: microphone && !mdns ? ['microphone'] : [],
+      permissions: microphone !== 'denied' && !mdns ? ['microphone'] : [],
       viewport: { width, height },
       deviceScaleFactor: 2,
       colorScheme: dark ? 'dark' : 'light',
@@ -88,6 +94,20 @@ const commands = {
   },
   async text({ selector }) {
     return page.textContent(selector);
+  },
+  /** What axe-core finds, in light and in dark, one line each. */
+  async audit() {
+    await page.evaluate(AXE);
+    const found = [];
+    for (const colorScheme of ['light', 'dark']) {
+      // Colours half way of a transition are nobody's.
+      await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
+      const { violations } = await page.evaluate('axe.run({ resultTypes: ["violations"] })');
+      for (const { id, nodes } of violations) {
+        for (const node of nodes) found.push(`${colorScheme} ${id}: ${node.html} ${node.failureSummary}`);
+      }
+    }
+    return found;
   },
   async screenshot({ path }) {
     await page.screenshot({ path, animations: 'disabled' });

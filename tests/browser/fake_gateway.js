@@ -4,7 +4,7 @@
 
 globalThis.fakeGateway = (() => {
   const realFetch = globalThis.fetch.bind(globalThis);
-  const fake = { requests: [], peers: [], next: null, events: null, hertz: 600 };
+  const fake = { requests: [], matched: [], sessions: 1, peers: [], next: null, events: null, hertz: 600 };
 
   const answerer = async (peer, sdp) => {
     await peer.setRemoteDescription({ type: 'offer', sdp });
@@ -38,6 +38,7 @@ globalThis.fakeGateway = (() => {
     const url = new URL(input instanceof Request ? input.url : input, location.href);
     if (!/^\/rooms\/[^/]+\/peers\//.test(url.pathname)) return realFetch(input, init);
     fake.requests.push(`${init.method} ${url.pathname}`);
+    if (init.method === 'PATCH') fake.matched.push(init.headers['If-Match'] ?? null);
     if (fake.next) {
       const [status, error] = fake.next;
       fake.next = null;
@@ -45,10 +46,15 @@ globalThis.fakeGateway = (() => {
     }
     if (init.method === 'DELETE') return new Response(null, { status: 200 });
     const peer = init.method === 'POST' ? newPeer() : fake.peers.at(-1);
+    if (init.headers['If-Match'] === '*') fake.sessions += 1;
     const sdp = await answerer(peer, init.body);
     return new Response(sdp, {
       status: init.method === 'POST' ? 201 : 200,
-      headers: { 'Content-Type': 'application/sdp', Location: `${url.pathname}/${fake.peers.length}` },
+      headers: {
+        'Content-Type': 'application/sdp',
+        ETag: `"${fake.sessions}"`,
+        Location: `${url.pathname}/${fake.peers.length}`,
+      },
     });
   };
 

@@ -4,39 +4,20 @@
 use serde_json::json;
 
 use crate::chromium::{Browser, Settings};
-use crate::network::{self, Family, GATEWAY, GATEWAY_V6, ip};
+use crate::network::Family;
+use crate::scene::{self, BROWSER_HERTZ, join, load_sdk, on_network, token, with_sdk};
 use crate::support::{Gateway, eventually};
-
-const BROWSER_HERTZ: u32 = 440;
 
 /// A gateway and a page with the SDK as `sdk`.
 fn page(family: Family, settings: Settings) -> (Gateway, Browser) {
-    network::enter(family);
-    let address = match family {
-        Family::V4 => GATEWAY,
-        Family::V6 => GATEWAY_V6,
-    };
-    let gateway = Gateway::with().at(ip(address)).start();
-    let mut browser = settings.start();
-    browser.open(&format!("http://{}/sdk/README.md", gateway.http()));
-    browser.evaluate("import('/sdk/ringwire.js').then((sdk) => { globalThis.sdk = sdk; })");
+    let gateway = on_network(family).start();
+    let browser = with_sdk(&gateway, settings);
     (gateway, browser)
 }
 
-/// Joins room `talk` as `peer` with a token for just that; `room` on the page.
-#[track_caller]
-fn join(gateway: &Gateway, browser: &mut Browser, peer: &str, options: &str) {
-    let token = token(gateway, peer);
-    browser.evaluate(&format!(
-        "sdk.Room.join({{ room: 'talk', peer: '{peer}', token: '{token}', {options} }})\
-         .then((room) => {{ globalThis.room = room; }})"
-    ));
-}
-
-fn token(gateway: &Gateway, peer: &str) -> String {
-    let body = json!({ "room": "talk", "peer": peer });
-    let token = gateway.api().post("/token/room", &body).data()["token"].clone();
-    token.as_str().expect("a token").to_owned()
+/// The same with nothing out of the ordinary.
+fn usual_page() -> (Gateway, Browser) {
+    page(Family::V4, Browser::hearing(BROWSER_HERTZ))
 }
 
 /// How many are in room `talk`.
@@ -50,7 +31,7 @@ fn peers(gateway: &Gateway) -> usize {
 
 #[test]
 fn a_browser_joins_and_leaves() {
-    let (gateway, mut browser) = page(Family::V4, Browser::hearing(BROWSER_HERTZ));
+    let (gateway, mut browser) = usual_page();
     join(&gateway, &mut browser, "anna", "");
     assert_eq!(browser.evaluate("room.state"), json!("connected"));
     assert_eq!(peers(&gateway), 1);
@@ -75,7 +56,7 @@ fn a_browser_joins_from_behind_mdns_names() {
 
 #[test]
 fn a_connection_is_restored_by_an_ice_restart() {
-    let (gateway, mut browser) = page(Family::V4, Browser::hearing(BROWSER_HERTZ));
+    let (gateway, mut browser) = usual_page();
     join(&gateway, &mut browser, "anna", "");
     let ufrag = "/ice-ufrag:(.*)/.exec(room.connection.remoteDescription.sdp)[1]";
     let before = browser.evaluate(ufrag);
@@ -90,10 +71,10 @@ fn a_connection_is_restored_by_an_ice_restart() {
 
 #[test]
 fn a_page_that_is_reloaded_replaces_itself() {
-    let (gateway, mut browser) = page(Family::V4, Browser::hearing(BROWSER_HERTZ));
+    let (gateway, mut browser) = usual_page();
     join(&gateway, &mut browser, "anna", "");
     browser.reload();
-    browser.evaluate("import('/sdk/ringwire.js').then((sdk) => { globalThis.sdk = sdk; })");
+    load_sdk(&mut browser);
     join(&gateway, &mut browser, "anna", "");
     assert_eq!(browser.evaluate("room.state"), json!("connected"));
     assert_eq!(peers(&gateway), 1);
@@ -101,7 +82,7 @@ fn a_page_that_is_reloaded_replaces_itself() {
 
 #[test]
 fn who_joins_twice_is_replaced_and_told_so() {
-    let (gateway, mut browser) = page(Family::V4, Browser::hearing(BROWSER_HERTZ));
+    let (gateway, mut browser) = usual_page();
     join(&gateway, &mut browser, "anna", "");
     browser.evaluate("void (globalThis.first = room)");
     join(&gateway, &mut browser, "anna", "");
@@ -116,15 +97,11 @@ fn who_joins_twice_is_replaced_and_told_so() {
 
 #[test]
 fn a_third_is_refused_and_the_two_stay() {
-    let (gateway, mut browser) = page(Family::V4, Browser::hearing(BROWSER_HERTZ));
+    let (gateway, mut browser) = usual_page();
     join(&gateway, &mut browser, "anna", "");
     browser.evaluate("void (globalThis.first = room)");
     join(&gateway, &mut browser, "ben", "");
-    let token = token(&gateway, "cleo");
-    let refused = browser.evaluate(&format!(
-        "sdk.Room.join({{ room: 'talk', peer: 'cleo', token: '{token}' }})\
-         .catch((error) => [error.code, error.status])"
-    ));
+    let refused = scene::refusal(&gateway, &mut browser, "cleo");
     assert_eq!(refused, json!(["ROOM_FULL", 409]));
     assert_eq!(
         browser.evaluate("[first.state, room.state]"),
@@ -134,7 +111,7 @@ fn a_third_is_refused_and_the_two_stay() {
 
 #[test]
 fn a_wrong_token_is_refused() {
-    let (gateway, mut browser) = page(Family::V4, Browser::hearing(BROWSER_HERTZ));
+    let (gateway, mut browser) = usual_page();
     let token = token(&gateway, "ben");
     let refused = browser.evaluate(&format!(
         "Promise.all(['{token}', 'nonsense'].map((token) => sdk.Room.join({{ room: 'talk', peer: 'anna', token }})\
@@ -144,8 +121,26 @@ fn a_wrong_token_is_refused() {
 }
 
 #[test]
+fn an_expired_token_is_refused_in_plain_words() {
+    let (gateway, mut browser) = usual_page();
+    let body = json!({ "room": "talk", "peer": "anna", "ttl": 1 });
+    let token = gateway.api().post("/token/room", &body).data()["token"].clone();
+    let attempt = format!(
+        "sdk.Room.join({{ room: 'talk', peer: 'anna', token: {token} }})\
+         .then((room) => room.leave(), (error) => error.code + ': ' + sdk.explain(error))"
+    );
+    let refused = eventually("the token's end", || {
+        browser.evaluate(&attempt).as_str().map(str::to_owned)
+    });
+    assert_eq!(
+        refused,
+        "UNAUTHORIZED: The key or token is wrong or has expired. Sign in again."
+    );
+}
+
+#[test]
 fn a_tab_that_is_closed_leaves_its_room() {
-    let (gateway, mut browser) = page(Family::V4, Browser::hearing(BROWSER_HERTZ));
+    let (gateway, mut browser) = usual_page();
     join(&gateway, &mut browser, "anna", "");
     assert_eq!(peers(&gateway), 1);
     browser.open("about:blank");
@@ -176,7 +171,7 @@ fn join_tampered(gateway: &Gateway, browser: &mut Browser, offer: &str, answer: 
 
 #[test]
 fn a_certificate_that_is_not_the_one_of_the_offer_is_refused() {
-    let (gateway, mut browser) = page(Family::V4, Browser::hearing(BROWSER_HERTZ));
+    let (gateway, mut browser) = usual_page();
     let other = ".replace(/(a=fingerprint:sha-256 )../g, (all, name) => name + (all.endsWith('00') ? '01' : '00'))";
     join_tampered(&gateway, &mut browser, other, "");
     browser.until("told.some((data) => data.includes('security_failed'))");
@@ -190,7 +185,7 @@ fn a_certificate_that_is_not_the_one_of_the_offer_is_refused() {
 
 #[test]
 fn checks_with_the_wrong_password_are_counted_and_answered_by_nothing() {
-    let (gateway, mut browser) = page(Family::V4, Browser::hearing(BROWSER_HERTZ));
+    let (gateway, mut browser) = usual_page();
     let wrong = ".replace(/(a=ice-pwd:).{4}/g, '$1AAAA')";
     join_tampered(&gateway, &mut browser, "", wrong);
     eventually("a refused check", || {

@@ -10,5 +10,7 @@ mod joining;
 mod network;
 mod page;
 mod rooms;
+mod scene;
 mod sdk;
+mod streams;
 mod talking;

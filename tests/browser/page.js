@@ -9,11 +9,33 @@ if (getUserMedia) {
   });
 }
 
+/** What has the focus, and whether one sees that it has. */
+globalThis.focused = () => {
+  const element = document.activeElement;
+  const { outlineStyle, outlineWidth } = getComputedStyle(element);
+  const outlined = outlineStyle !== 'none' && parseFloat(outlineWidth) >= 2;
+  const underlined = () => getComputedStyle(element.parentElement).boxShadow !== 'none';
+  return {
+    id: element.id,
+    html: element.outerHTML.slice(0, 120),
+    // Between the last and the first is the browser's own: then nothing has it.
+    visible: element === document.body || (element.id === 'number' ? underlined() : outlined),
+  };
+};
+
+/** What getStats tells of the audio that comes in. */
+globalThis.inbound = async (connection) => {
+  const all = [...(await connection.getStats()).values()];
+  const audio = all.filter((entry) => entry.type === 'inbound-rtp' && entry.kind === 'audio');
+  const { ssrc, packetsLost, packetsReceived } = audio[0] ?? {};
+  return { streams: audio.length, ssrc, lost: packetsLost, received: packetsReceived };
+};
+
 /**
  * Waits up to 15 s for a tone, then listens to it for 2 s: { hertz, purity,
  * silent }, of the worst window. Tells what was strongest if it never comes.
  */
-globalThis.listen = async (stream, wanted) => {
+globalThis.listen = async (stream, wanted, { clean = 0.95, gaps = 0.02 } = {}) => {
   const context = new AudioContext({ sampleRate: 48000 });
   await context.resume();
   // Chromium gives WebAudio nothing of a remote stream that no element plays.
@@ -49,7 +71,7 @@ globalThis.listen = async (stream, wanted) => {
     }
     return { hertz, purity: all > 0 ? near / all : 0, silent: silent / frames };
   };
-  const good = ({ hertz, purity, silent }) => Math.abs(hertz - wanted) <= wanted * 0.02 && purity > 0.95 && silent < 0.02;
+  const good = ({ hertz, purity, silent }) => Math.abs(hertz - wanted) <= wanted * 0.02 && purity > clean && silent < gaps;
   const window = (analyser.fftSize / 48000) * 1000;
   try {
     let heard = look();

@@ -1,74 +1,34 @@
 //! Rooms through the SDK, with a phone that a program dialled into them.
 
+use ringwire::ids::CallId;
 use serde_json::{Value, json};
 
 use crate::chromium::Browser;
-use crate::network::{self, Family, GATEWAY, GATEWAY_V6, PHONE, PHONE_V6, ip};
+use crate::network::Family;
+use crate::scene::{
+    self, BROWSER_HERTZ, IN_ROOM, NEIGHBOURS, PHONE_HERTZ, Room, SECONDS, dial, join, join_room,
+    on_network, phone, phone_with, with_sdk,
+};
 use crate::support::baresip::Codec;
-use crate::support::{Baresip, Gateway};
-
-const BROWSER_HERTZ: u32 = 440;
-const PHONE_HERTZ: u32 = 1000;
-/// What the phone records; the analysis skips the beginning.
-const SECONDS: f64 = 4.0;
-
-/// A page with the SDK as `sdk`, and a token for this room as `token`.
-#[track_caller]
-fn page(gateway: &Gateway, browser: &mut Browser, room: &str) {
-    let body = json!({ "room": room, "peer": "browser" });
-    let token = gateway.api().post("/token/room", &body).data()["token"].clone();
-    browser.open(&format!("http://{}/sdk/README.md", gateway.http()));
-    browser.evaluate(&format!(
-        "import('/sdk/ringwire.js').then((sdk) => {{ globalThis.sdk = sdk; globalThis.token = {token}; }})"
-    ));
-}
-
-/// Joins as `browser` with these further options; `room` on the page.
-#[track_caller]
-fn join(browser: &mut Browser, room: &str, options: &str) {
-    browser.evaluate(&format!(
-        "sdk.Room.join({{ room: '{room}', peer: 'browser', token, {options} }})\
-         .then((room) => {{ globalThis.room = room; }})"
-    ));
-}
-
-/// Dials the phone into room `talk` with these further fields.
-#[track_caller]
-fn dial(gateway: &Gateway, phone: &Baresip, fields: &Value) {
-    let mut body = json!({
-        "sip_server": phone.address().to_string(), "from_number": "1000", "to_number": "2000",
-        "streaming": { "room": "talk", "peer": "phone", "record": false },
-    });
-    for (name, value) in fields.as_object().into_iter().flatten() {
-        body[name] = value.clone();
-    }
-    gateway.dial_with(body);
-    phone.wait_for("CALL_ESTABLISHED");
-}
+use crate::support::gateway::{Backend, Settings};
+use crate::support::placement::room_on;
+use crate::support::{Baresip, HookReceiver, HookReply};
 
 /// Both hear the other: the phone dialled with these account parameters and
-/// fields, over this family.
+/// fields.
 #[track_caller]
-fn both_hear_the_other(family: Family, account: &str, fields: &Value) {
-    network::enter(family);
-    let (here, there) = match family {
-        Family::V4 => (GATEWAY, PHONE),
-        Family::V6 => (GATEWAY_V6, PHONE_V6),
-    };
-    let mut gateway = Gateway::with().at(ip(here)).start();
-    let mut phone = Baresip::start_with(
-        &mut gateway.ports,
-        "2000",
-        account,
-        ip(there),
-        Codec::Pcma,
-        PHONE_HERTZ,
-    );
-    let mut browser = Browser::hearing(BROWSER_HERTZ).start();
-    page(&gateway, &mut browser, "talk");
+fn both_hear_the_other(settings: Settings, account: &str, fields: &Value) {
+    let mut gateway = settings.start();
+    let mut phone = phone_with(&mut gateway, account, Codec::Pcma);
+    let mut browser = with_sdk(&gateway, Browser::hearing(BROWSER_HERTZ));
     dial(&gateway, &phone, fields);
-    join(&mut browser, "talk", "");
-    browser.assert_hears("room.remoteStream", PHONE_HERTZ);
+    join(&gateway, &mut browser, "browser", "");
+    both_hear(&mut browser, &mut phone);
+}
+
+#[track_caller]
+fn both_hear(browser: &mut Browser, phone: &mut Baresip) {
+    browser.assert_hears(IN_ROOM, PHONE_HERTZ);
     phone.wait_until_heard(SECONDS);
     phone.hang_up();
     phone.wait_for("CALL_CLOSED");
@@ -77,83 +37,80 @@ fn both_hear_the_other(family: Family, account: &str, fields: &Value) {
 
 #[test]
 fn over_ipv6() {
-    both_hear_the_other(Family::V6, "", &json!({}));
+    both_hear_the_other(on_network(Family::V6), "", &json!({}));
 }
 
 #[test]
 fn with_a_phone_that_encrypts_by_sdes() {
     let fields = json!({ "srtp": "required", "srtp_keying": "sdes" });
-    both_hear_the_other(Family::V4, ";mediaenc=srtp-mand", &fields);
+    both_hear_the_other(on_network(Family::V4), ";mediaenc=srtp-mand", &fields);
 }
 
 #[test]
 fn with_a_phone_that_encrypts_by_dtls() {
     let fields = json!({ "srtp": "required", "srtp_keying": "dtls" });
-    both_hear_the_other(Family::V4, ";mediaenc=dtls_srtp", &fields);
+    both_hear_the_other(on_network(Family::V4), ";mediaenc=dtls_srtp", &fields);
+}
+
+#[test]
+fn with_the_poll_backend() {
+    let settings = on_network(Family::V4).backend(Backend::Poll);
+    both_hear_the_other(settings, "", &json!({}));
+}
+
+#[test]
+fn with_dialog_and_room_on_different_shards() {
+    const SHARDS: u8 = 2;
+    let settings = on_network(Family::V4).shards(SHARDS);
+    let elsewhere = |call_id: &str| {
+        let call: CallId = call_id.parse().expect("a call_id");
+        room_on(1 - call.shard.0, SHARDS)
+    };
+    let hook = HookReceiver::scripted(move |post| match post.event().as_str() {
+        "notify.arrived" => HookReply::json(json!({
+            "action": "Accept",
+            "stream": { "room": elsewhere(&post.call_id()), "peer": "phone", "record": false },
+        })),
+        _ => HookReply::nothing(),
+    });
+    let lines = format!("hook = {:?}\nhook_content_type = \"Json\"", hook.url());
+    let mut gateway = settings.number_from("7001", NEIGHBOURS, &lines).start();
+    let mut phone = phone(&mut gateway, Codec::Pcma);
+    let mut browser = with_sdk(&gateway, Browser::hearing(BROWSER_HERTZ));
+    phone.dial("7001", gateway.sip());
+    let room = elsewhere(&hook.wait_for("notify.arrived").call_id());
+    phone.wait_for("CALL_ESTABLISHED");
+    join_room(&gateway, &mut browser, &room, "browser", "");
+    both_hear(&mut browser, &mut phone);
 }
 
 #[test]
 fn a_page_without_a_microphone_listens_from_behind_mdns_names() {
-    network::enter(Family::V4);
-    let mut gateway = Gateway::with().at(ip(GATEWAY)).start();
-    let phone = Baresip::start(
-        &mut gateway.ports,
-        "2000",
-        ip(PHONE),
-        Codec::Opus,
-        PHONE_HERTZ,
-    );
-    let mut browser = Browser::hearing(BROWSER_HERTZ).mdns().start();
-    page(&gateway, &mut browser, "talk");
-    dial(&gateway, &phone, &json!({}));
-    join(&mut browser, "talk", "microphone: false");
+    let Room {
+        mut browser,
+        phone: _phone,
+        gateway,
+    } = Room::with_phone(Codec::Opus, Browser::hearing(BROWSER_HERTZ).mdns());
+    join(&gateway, &mut browser, "browser", "microphone: false");
     browser.until("room.connection.localDescription.sdp.includes('.local ')");
-    browser.assert_hears("room.remoteStream", PHONE_HERTZ);
+    browser.assert_hears(IN_ROOM, PHONE_HERTZ);
 }
 
 #[test]
 fn a_full_room_is_refused_and_its_call_goes_on() {
-    network::enter(Family::V4);
-    let mut gateway = Gateway::with().at(ip(GATEWAY)).start();
-    let phone = Baresip::start(
-        &mut gateway.ports,
-        "2000",
-        ip(PHONE),
-        Codec::Pcmu,
-        PHONE_HERTZ,
-    );
-    let mut browser = Browser::hearing(BROWSER_HERTZ).start();
-    page(&gateway, &mut browser, "talk");
-    dial(&gateway, &phone, &json!({}));
-    join(&mut browser, "talk", "");
-    let body = json!({ "room": "talk", "peer": "third" });
-    let token = gateway.api().post("/token/room", &body).data()["token"].clone();
-    let refused = browser.evaluate(&format!(
-        "sdk.Room.join({{ room: 'talk', peer: 'third', token: {token} }}).catch((error) => [error.code, error.status])"
-    ));
+    let mut room = Room::with_both(Codec::Pcmu);
+    let refused = scene::refusal(&room.gateway, &mut room.browser, "third");
     assert_eq!(refused, json!(["ROOM_FULL", 409]));
-    browser.assert_hears("room.remoteStream", PHONE_HERTZ);
+    room.browser.assert_hears(IN_ROOM, PHONE_HERTZ);
 }
 
 #[test]
 fn key_tones_of_the_phone_are_heard_in_the_browser() {
-    network::enter(Family::V4);
-    let mut gateway = Gateway::with().at(ip(GATEWAY)).start();
-    let mut phone = Baresip::start(
-        &mut gateway.ports,
-        "2000",
-        ip(PHONE),
-        Codec::Pcmu,
-        PHONE_HERTZ,
-    );
-    let mut browser = Browser::hearing(BROWSER_HERTZ).start();
-    page(&gateway, &mut browser, "talk");
-    dial(&gateway, &phone, &json!({}));
-    join(&mut browser, "talk", "");
-    browser.assert_hears("room.remoteStream", PHONE_HERTZ);
+    let mut room = Room::with_both(Codec::Pcmu);
     // A browser tells a page nothing of telephone-events, it plays them: 770
     // and 1336 Hz for a 5.
-    browser.evaluate("void (globalThis.heard = awaitTone(room.remoteStream, [770, 1336], 10000))");
-    phone.command("sndcode", "5");
-    assert_eq!(browser.evaluate("heard"), json!(true));
+    room.browser
+        .evaluate("void (globalThis.heard = awaitTone(room.remoteStream, [770, 1336], 10000))");
+    room.phone.command("sndcode", "5");
+    assert_eq!(room.browser.evaluate("heard"), json!(true));
 }

@@ -4,24 +4,29 @@ use serde_json::json;
 
 use crate::chromium::{Browser, Settings};
 use crate::network::{self, Family};
+use crate::scene::{BROWSER_HERTZ, IN_ROOM, with_sdk};
 use crate::support::Gateway;
 
 /// What the fake gateway's peer says.
 const GATEWAY_HERTZ: u32 = 600;
-const BROWSER_HERTZ: u32 = 440;
 
 /// A page of the gateway with the SDK and the fake loaded.
 fn page() -> (Gateway, Browser) {
     page_of(Family::V4, Browser::hearing(BROWSER_HERTZ))
 }
 
+/// The same, and the page has joined.
+fn joined() -> (Gateway, Browser) {
+    let (gateway, mut browser) = page();
+    browser.evaluate(JOIN);
+    (gateway, browser)
+}
+
 fn page_of(family: Family, settings: Settings) -> (Gateway, Browser) {
     network::enter(family);
     let gateway = Gateway::with().start();
-    let mut browser = settings.start();
-    browser.open(&format!("http://{}/sdk/README.md", gateway.http()));
+    let mut browser = with_sdk(&gateway, settings);
     browser.evaluate(include_str!("fake_gateway.js"));
-    browser.evaluate("import('/sdk/ringwire.js').then((sdk) => { globalThis.sdk = sdk; })");
     (gateway, browser)
 }
 
@@ -36,10 +41,9 @@ const JOIN: &str = "(async () => {
 
 #[test]
 fn a_room_is_joined_heard_muted_and_left() {
-    let (_gateway, mut browser) = page();
-    browser.evaluate(JOIN);
+    let (_gateway, mut browser) = joined();
     assert_eq!(browser.evaluate("states"), json!(["connected"]));
-    browser.assert_hears("room.remoteStream", GATEWAY_HERTZ);
+    browser.assert_hears(IN_ROOM, GATEWAY_HERTZ);
     let theirs = "new MediaStream([fakeGateway.peers.at(-1).getReceivers()[0].track])";
     browser.assert_hears(theirs, BROWSER_HERTZ);
     browser.until("room.levels.input > 0.5 && room.levels.output > 0.5");
@@ -64,17 +68,15 @@ fn a_room_is_joined_heard_muted_and_left() {
 
 #[test]
 fn the_gateway_asks_for_a_new_offer_and_gets_one() {
-    let (_gateway, mut browser) = page();
-    browser.evaluate(JOIN);
+    let (_gateway, mut browser) = joined();
     browser.evaluate("fakeGateway.events('renegotiate', {})");
     browser.until("fakeGateway.requests.includes('PATCH /rooms/r/peers/b/1')");
-    browser.assert_hears("room.remoteStream", GATEWAY_HERTZ);
+    browser.assert_hears(IN_ROOM, GATEWAY_HERTZ);
 }
 
 #[test]
 fn a_connection_is_restored_by_an_ice_restart() {
-    let (_gateway, mut browser) = page();
-    browser.evaluate(JOIN);
+    let (_gateway, mut browser) = joined();
     browser.evaluate("room.reconnect()");
     assert_eq!(
         browser.evaluate("[states, fakeGateway.requests]"),
@@ -83,17 +85,34 @@ fn a_connection_is_restored_by_an_ice_restart() {
             ["POST /rooms/r/peers/b", "PATCH /rooms/r/peers/b/1"]
         ])
     );
-    browser.assert_hears("room.remoteStream", GATEWAY_HERTZ);
+    browser.assert_hears(IN_ROOM, GATEWAY_HERTZ);
+}
+
+#[test]
+fn a_patch_names_the_ice_session_and_a_restart_any() {
+    let (_gateway, mut browser) = joined();
+    browser.evaluate("fakeGateway.events('renegotiate', {})");
+    browser.until("fakeGateway.matched.length === 1");
+    browser.evaluate("room.reconnect()");
+    // The answer to another restart was lost: the page learns so, and restarts.
+    browser.evaluate(
+        "(fakeGateway.next = [412, 'PRECONDITION_FAILED'], fakeGateway.events('renegotiate', {}))",
+    );
+    browser.until("fakeGateway.matched.length === 4");
+    assert_eq!(
+        browser.evaluate("fakeGateway.matched"),
+        json!(["\"1\"", "*", "\"2\"", "*"])
+    );
+    browser.assert_hears(IN_ROOM, GATEWAY_HERTZ);
 }
 
 #[test]
 fn a_peer_the_gateway_has_forgotten_joins_afresh() {
-    let (_gateway, mut browser) = page();
-    browser.evaluate(JOIN);
+    let (_gateway, mut browser) = joined();
     browser.evaluate("(fakeGateway.next = [404, 'PEER_NOT_FOUND'], room.reconnect())");
     browser.evaluate("fakeGateway.events('left', { reason: 'consent_lost' })");
     browser.until("fakeGateway.peers.length === 3 && room.state === 'connected'");
-    browser.assert_hears("room.remoteStream", GATEWAY_HERTZ);
+    browser.assert_hears(IN_ROOM, GATEWAY_HERTZ);
 }
 
 #[test]
@@ -116,8 +135,7 @@ fn a_refusal_is_an_error_with_the_gateways_code_and_plain_words() {
 
 #[test]
 fn who_is_replaced_by_another_tab_is_told_so() {
-    let (_gateway, mut browser) = page();
-    browser.evaluate(JOIN);
+    let (_gateway, mut browser) = joined();
     browser.evaluate("fakeGateway.events('left', { reason: 'replaced' })");
     assert_eq!(browser.evaluate("room.reason"), json!({"kind": "replaced"}));
 }
@@ -126,7 +144,7 @@ fn who_is_replaced_by_another_tab_is_told_so() {
 fn a_room_is_joined_where_there_is_only_ipv6() {
     let (_gateway, mut browser) = page_of(Family::V6, Browser::hearing(BROWSER_HERTZ));
     browser.evaluate(JOIN);
-    browser.assert_hears("room.remoteStream", GATEWAY_HERTZ);
+    browser.assert_hears(IN_ROOM, GATEWAY_HERTZ);
 }
 
 #[test]
@@ -137,5 +155,5 @@ fn who_only_listens_needs_no_microphone_and_offers_mdns_names() {
          .then((room) => { globalThis.room = room; })",
     );
     browser.until("room.connection.localDescription.sdp.includes('.local ')");
-    browser.assert_hears("room.remoteStream", GATEWAY_HERTZ);
+    browser.assert_hears(IN_ROOM, GATEWAY_HERTZ);
 }
