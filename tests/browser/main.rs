@@ -5,6 +5,7 @@
 #[allow(dead_code, unused_imports)] // Written for `tests/peers`; this program uses its part.
 mod support;
 
+mod access;
 mod chromium;
 mod joining;
 mod network;

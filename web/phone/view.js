@@ -52,6 +52,8 @@ export function flash(element, key) {
 }
 
 let shown = 'idle';
+/** The session of the call view: after one comes another without a view between. */
+let shownSession = null;
 
 function show(view) {
   if (view === shown) return false;
@@ -74,12 +76,15 @@ export function showTones(visible) {
 
 export function showSession(session) {
   if (session.phase === 'incoming') return showIncoming(session);
-  const first = show('call');
+  const first = show('call') || session !== shownSession;
+  shownSession = session;
   const ended = session.phase === 'ended';
   const reconnecting = session.connection === 'reconnecting' && !ended;
   const text = reconnecting ? 'Reconnecting…' : session.text;
   if (first) resetCall();
   if ($('phase').textContent !== text) announce(`${text}, ${session.who}`);
+  const muted = String(session.muted);
+  if (!first && $('mute').getAttribute('aria-pressed') !== muted) announce(session.muted ? 'Muted' : 'Unmuted');
   $('phase').textContent = text;
   $('phase').classList.toggle('live', session.phase === 'answered' && !reconnecting);
   $('who').textContent = session.who;
@@ -93,7 +98,7 @@ export function showSession(session) {
   $('controls').hidden = ended;
   $('after').hidden = !ended;
   if (ended) showTones(false);
-  $('mute').setAttribute('aria-pressed', String(session.muted));
+  $('mute').setAttribute('aria-pressed', muted);
   $('mute').disabled = $('keys').disabled = !session.media;
   $('mute-label').textContent = session.muted ? 'Unmute' : 'Mute';
   $('mute-icon').setAttribute('href', session.muted ? '#i-mic-off' : '#i-mic');
@@ -111,7 +116,9 @@ function showIncoming(session) {
   showInitial($('incoming-initial'), session.who);
   $('incoming-to').textContent = session.to ? `for ${session.to}` : '';
   document.title = `Incoming call: ${session.who}`;
-  if (first) $('accept').focus();
+  if (!first) return;
+  announce(`${session.text}, ${session.who}`);
+  $('accept').focus();
 }
 
 function resetCall() {
