@@ -15,3 +15,4 @@ mod scene;
 mod sdk;
 mod streams;
 mod talking;
+mod whip;
