@@ -64,8 +64,7 @@ impl Table {
         match packet.bytes().first() {
             Some(128..=191) => {}
             Some(0..=3) => return Err(DropReason::Stun),
-            Some(20..=63) if route.rtcp => return Err(DropReason::Dtls),
-            Some(20..=63) => return self.judge_dtls(now, route.leg as usize, packet),
+            Some(20..=63) => return self.judge_dtls(now, route, packet),
             Some(_) | None => return Err(DropReason::UnknownProtocol),
         }
         if route.rtcp || rtcp::looks_like_rtcp(packet.bytes()) {
@@ -108,28 +107,33 @@ impl Table {
     /// Checks, learns and locks the source of RTP.
     fn check_source(&mut self, i: usize, from: SocketAddr) -> Result<(), DropReason> {
         let cold = self.cold.get_mut(i).ok_or(DropReason::UnknownPort)?;
-        let port = cold.options.rtp;
         let described = cold.remote.as_mut().ok_or(DropReason::NoRemote)?;
         match described.source.judge(from) {
             Decision::Refuse => return Err(DropReason::WrongSource),
             Decision::Accept => {}
-            Decision::Lock => {
-                let receive = &mut self.receive[i];
-                receive.set(receive_state::LOCKED, true);
-                receive.set(receive_state::LOCK_UNTOLD, true);
-                // What could not be sent to before now has an address.
-                self.send[i].set(send_state::READY, true);
-            }
+            Decision::Lock => self.lock(i, from),
         }
-        if self.receive[i].is(receive_state::LOCK_UNTOLD)
-            && self.notice(Notice::Locked {
-                port,
-                address: from,
-            })
-        {
-            self.receive[i].set(receive_state::LOCK_UNTOLD, false);
+        if self.receive[i].is(receive_state::LOCK_UNTOLD) {
+            self.tell_lock(i, from);
         }
         Ok(())
+    }
+
+    /// From now on only this source counts.
+    pub(super) fn lock(&mut self, i: usize, from: SocketAddr) {
+        let receive = &mut self.receive[i];
+        receive.set(receive_state::LOCKED, true);
+        receive.set(receive_state::LOCK_UNTOLD, true);
+        // What could not be sent to before now has an address.
+        self.send[i].set(send_state::READY, true);
+        self.tell_lock(i, from);
+    }
+
+    fn tell_lock(&mut self, i: usize, address: SocketAddr) {
+        let port = self.cold[i].options.rtp;
+        if self.notice(Notice::Locked { port, address }) {
+            self.receive[i].set(receive_state::LOCK_UNTOLD, false);
+        }
     }
 
     /// Takes the packet into the leg's numbers. True when the source started
@@ -288,8 +292,6 @@ impl Table {
             send.sequence = sequence;
             send.timestamp = timestamp;
         }
-        send.packets += 1;
-        send.bytes += header.payload_len as u64;
         send.last_ms = tick.ms;
         let (port, ssrc, connected) = (send.port, send.ssrc, send.is(send_state::CONNECTED));
         // The sink agreed to none (RFC 8285 section 5 lets a relay take it off).
@@ -302,6 +304,11 @@ impl Table {
             true => None,
             false => Some(self.rtp_destination(sink)?),
         };
+        // Only now is nothing left that could drop it.
+        if let Some(send) = self.send.get_mut(sink) {
+            send.packets += 1;
+            send.bytes += header.payload_len as u64;
+        }
         Ok(Verdict::Forward { port, to })
     }
 

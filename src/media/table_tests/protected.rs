@@ -182,8 +182,10 @@ fn a_plain_source_that_starts_anew_does_not_confuse_the_rollover_counter() {
     assert_eq!(hear(&mut bench, 9_000), Err(DropReason::SequenceJump));
     assert_eq!(hear(&mut bench, 9_001), Ok(first + 3));
     assert_eq!(hear(&mut bench, 9_002), Ok(first + 4));
-    // The same packet twice is not sealed twice.
+    // The same packet twice is not sealed twice, nor counted as sent.
     assert_eq!(hear(&mut bench, 9_002), Err(DropReason::SrtpReplayed));
+    let sent = bench.table.stats(a).unwrap().sent;
+    assert_eq!((sent.packets, sent.bytes), (5, 5 * 160));
 }
 
 #[test]
