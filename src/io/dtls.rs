@@ -3,6 +3,7 @@
 
 use std::ffi::{c_int, c_long, c_uint, c_void};
 use std::io::{self, Read, Write};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use openssl::asn1::Asn1Time;
@@ -13,6 +14,7 @@ use openssl::ex_data::Index;
 use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
 use openssl::pkey::{PKey, Private};
+use openssl::sign::Signer;
 use openssl::srtp::SrtpProfileId;
 use openssl::ssl::{
     ErrorCode, Ssl, SslContext, SslContextBuilder, SslMethod, SslOptions, SslRef,
@@ -62,6 +64,9 @@ const DTLS_CTRL_HANDLE_TIMEOUT: c_int = 74;
 unsafe extern "C" {
     fn SSL_ctrl(ssl: *mut c_void, command: c_int, number: c_long, pointer: *mut c_void) -> c_long;
     fn DTLS_set_timer_cb(ssl: *mut c_void, callback: extern "C" fn(*mut c_void, c_uint) -> c_uint);
+    fn DTLSv1_listen(ssl: *mut c_void, client: *mut c_void) -> c_int;
+    fn BIO_ADDR_new() -> *mut c_void;
+    fn BIO_ADDR_free(address: *mut c_void);
 }
 
 /// How long OpenSSL waits next, in µs, given how long it has waited.
@@ -77,8 +82,28 @@ pub struct OpenSslEngine {
     context: SslContext,
     /// The same for servers that ask for proof of the peer's address.
     proving: SslContext,
-    cookie: Index<Ssl, [u8; 16]>,
+    cookie: Index<Ssl, Cookie>,
+    /// What cookies are made with.
+    secret: [u8; 32],
+    /// The session that waits for the next proof.
+    waiting: Waiting,
     fingerprint: Fingerprint,
+}
+
+/// The cookie that a session wants to be shown.
+type Cookie = Mutex<[u8; COOKIE]>;
+
+/// Bytes of a cookie.
+const COOKIE: usize = 16;
+
+/// Each copy of an engine makes its own.
+#[derive(Default)]
+struct Waiting(Option<Session>);
+
+impl Clone for Waiting {
+    fn clone(&self) -> Self {
+        Waiting(None)
+    }
 }
 
 impl std::fmt::Debug for OpenSslEngine {
@@ -108,12 +133,16 @@ impl OpenSslEngine {
         let certificate = self_signed(key)?;
         let digest = certificate.digest(MessageDigest::sha256())?.to_vec();
         let cookie = Ssl::new_ex_index()?;
+        let mut secret = [0; 32];
+        openssl::rand::rand_bytes(&mut secret)?;
         let context = build(&certificate, key, None)?;
         let proving = build(&certificate, key, Some(cookie))?;
         Ok(OpenSslEngine {
             context,
             proving,
             cookie,
+            secret,
+            waiting: Waiting::default(),
             fingerprint: Fingerprint {
                 hash: FingerprintHash::Sha256,
                 digest,
@@ -121,30 +150,63 @@ impl OpenSslEngine {
         })
     }
 
-    fn session(&self, role: DtlsRole, prove_address: bool) -> Result<Session, ErrorStack> {
-        let context = match prove_address {
-            true => &self.proving,
-            false => &self.context,
-        };
-        let mut ssl = Ssl::new(context)?;
-        ssl.set_mtu(MTU)?;
+    fn session(&self, role: DtlsRole) -> Result<Session, ErrorStack> {
+        let mut ssl = Ssl::new(&self.context)?;
         match role {
             DtlsRole::Client => ssl.set_connect_state(),
             DtlsRole::Server => ssl.set_accept_state(),
         }
-        if prove_address {
-            let mut cookie = [0; 16];
-            openssl::rand::rand_bytes(&mut cookie)?;
-            ssl.set_ex_data(self.cookie, cookie);
+        Session::new(ssl)
+    }
+
+    /// A server that asks for a cookie.
+    fn proving(&self) -> Result<Session, ErrorStack> {
+        let mut ssl = Ssl::new(&self.proving)?;
+        ssl.set_accept_state();
+        ssl.set_ex_data(self.cookie, Cookie::default());
+        Session::new(ssl)
+    }
+
+    /// Nobody makes it up who does not know the secret, and nobody learns it
+    /// who does not receive at the address.
+    fn cookie_of(&self, address: &[u8]) -> Result<[u8; COOKIE], ErrorStack> {
+        let key = PKey::hmac(&self.secret)?;
+        let mut signer = Signer::new(MessageDigest::sha256(), &key)?;
+        let digest = signer.sign_oneshot_to_vec(address)?;
+        let mut cookie = [0; COOKIE];
+        cookie.copy_from_slice(&digest[..COOKIE]);
+        Ok(cookie)
+    }
+
+    /// Shows the hello to the session that waits; true when it is the
+    /// session's own now.
+    fn listen(
+        &self,
+        waiting: &mut Session,
+        address: &[u8],
+        hello: &[u8],
+    ) -> Result<bool, ErrorStack> {
+        let cookie = self.cookie_of(address)?;
+        if let Some(place) = waiting.stream.ssl().ex_data(self.cookie)
+            && let Ok(mut place) = place.lock()
+        {
+            *place = cookie;
         }
-        // SAFETY: the pointer is the live session's, and the callback touches
-        // none of its arguments' memory.
-        unsafe { DTLS_set_timer_cb(raw(&ssl), repeat_after) };
-        Ok(Session {
-            stream: SslStream::new(ssl, Wire::default())?,
-            state: DtlsState::Handshaking,
-            next: None,
-        })
+        waiting.stream.get_mut().incoming = Some(hello.to_vec());
+        // SAFETY: the session is live, the address is made before and freed
+        // after the call, which keeps neither.
+        let result = unsafe {
+            let client = BIO_ADDR_new();
+            let result = DTLSv1_listen(raw(waiting.stream.ssl()), client);
+            BIO_ADDR_free(client);
+            result
+        };
+        waiting.stream.get_mut().incoming = None;
+        match result {
+            1 => Ok(true),
+            0 => Ok(false),
+            _ => Err(ErrorStack::get()),
+        }
     }
 }
 
@@ -153,12 +215,8 @@ impl DtlsEngine for OpenSslEngine {
         self.fingerprint.clone()
     }
 
-    fn start(
-        &mut self,
-        role: DtlsRole,
-        prove_address: bool,
-    ) -> Result<Box<dyn DtlsSession>, &'static str> {
-        match self.session(role, prove_address) {
+    fn start(&mut self, role: DtlsRole) -> Result<Box<dyn DtlsSession>, &'static str> {
+        match self.session(role) {
             Ok(session) => Ok(Box::new(session)),
             Err(error) => {
                 tracing::warn!(%error, "OpenSSL starts no DTLS session");
@@ -166,13 +224,35 @@ impl DtlsEngine for OpenSslEngine {
             }
         }
     }
+
+    fn greet(
+        &mut self,
+        address: &[u8],
+        hello: &[u8],
+        out: &mut dyn FnMut(&[u8]),
+    ) -> Result<Option<Box<dyn DtlsSession>>, &'static str> {
+        let waiting = self.waiting.0.take().map_or_else(|| self.proving(), Ok);
+        let mut waiting = waiting.map_err(|_| "OpenSSL refused")?;
+        // After an error the session is not used again.
+        let is_proved = self
+            .listen(&mut waiting, address, hello)
+            .map_err(|_| "no ClientHello that can be answered")?;
+        for datagram in waiting.stream.get_mut().outgoing.drain(..) {
+            out(&datagram);
+        }
+        if is_proved {
+            return Ok(Some(Box::new(waiting)));
+        }
+        self.waiting = Waiting(Some(waiting));
+        Ok(None)
+    }
 }
 
 /// What all sessions of one kind share.
 fn build(
     certificate: &X509,
     key: &PKey<Private>,
-    cookie: Option<Index<Ssl, [u8; 16]>>,
+    cookie: Option<Index<Ssl, Cookie>>,
 ) -> Result<SslContext, ErrorStack> {
     let mut context = SslContext::builder(SslMethod::dtls())?;
     context.set_min_proto_version(Some(SslVersion::DTLS1_2))?;
@@ -196,24 +276,23 @@ fn build(
     Ok(context.build())
 }
 
-/// A session's cookie is 16 random bytes of its own: one session talks to one
-/// address.
-fn set_cookies(context: &mut SslContextBuilder, cookie: Index<Ssl, [u8; 16]>) {
-    context.set_cookie_generate_cb(move |ssl, buffer| {
-        let Some(known) = ssl.ex_data(cookie) else {
-            return Ok(0);
-        };
-        match buffer.get_mut(..known.len()) {
-            Some(place) => {
-                place.copy_from_slice(known);
-                Ok(known.len())
-            }
-            None => Ok(0),
-        }
-    });
-    context.set_cookie_verify_cb(move |ssl, told| {
+/// The cookie stands with the session that asks for it.
+fn set_cookies(context: &mut SslContextBuilder, cookie: Index<Ssl, Cookie>) {
+    let of = move |ssl: &SslRef| {
         ssl.ex_data(cookie)
-            .is_some_and(|known| known.len() == told.len() && openssl::memcmp::eq(known, told))
+            .and_then(|known| known.lock().ok().map(|c| *c))
+    };
+    context.set_cookie_generate_cb(
+        move |ssl, buffer| match (of(ssl), buffer.get_mut(..COOKIE)) {
+            (Some(known), Some(place)) => {
+                place.copy_from_slice(&known);
+                Ok(COOKIE)
+            }
+            (_, _) => Ok(0),
+        },
+    );
+    context.set_cookie_verify_cb(move |ssl, told| {
+        of(ssl).is_some_and(|known| told.len() == COOKIE && openssl::memcmp::eq(&known, told))
     });
 }
 
@@ -307,6 +386,18 @@ impl DtlsSession for Session {
 }
 
 impl Session {
+    fn new(mut ssl: Ssl) -> Result<Session, ErrorStack> {
+        ssl.set_mtu(MTU)?;
+        // SAFETY: the pointer is the live session's, and the callback touches
+        // none of its arguments' memory.
+        unsafe { DTLS_set_timer_cb(raw(&ssl), repeat_after) };
+        Ok(Session {
+            stream: SslStream::new(ssl, Wire::default())?,
+            state: DtlsState::Handshaking,
+            next: None,
+        })
+    }
+
     fn go_on(&mut self) {
         match &self.state {
             DtlsState::Handshaking => match self.stream.do_handshake() {
@@ -318,7 +409,7 @@ impl Session {
                 }
             },
             DtlsState::Done(_) => self.read_on(),
-            DtlsState::Failed(_) | DtlsState::Closed => {}
+            DtlsState::Useless(_) | DtlsState::Failed(_) | DtlsState::Closed => {}
         }
         // What was not read is not for this session.
         self.stream.get_mut().incoming = None;
@@ -346,7 +437,7 @@ impl Session {
         }
         self.next = match self.state {
             DtlsState::Handshaking | DtlsState::Done(_) => self.remaining().map(|left| now + left),
-            DtlsState::Failed(_) | DtlsState::Closed => None,
+            DtlsState::Useless(_) | DtlsState::Failed(_) | DtlsState::Closed => None,
         };
     }
 
@@ -391,16 +482,16 @@ fn keys(ssl: &SslRef) -> DtlsState {
         Some(SrtpProfileId::SRTP_AES128_CM_SHA1_32) => Suite::Aes128CmSha1_32,
         Some(SrtpProfileId::SRTP_AEAD_AES_128_GCM) => Suite::AeadAes128Gcm,
         Some(SrtpProfileId::SRTP_AEAD_AES_256_GCM) => Suite::AeadAes256Gcm,
-        Some(_) | None => return DtlsState::Failed("no SRTP profile in common"),
+        Some(_) | None => return DtlsState::Useless("no SRTP profile in common"),
     };
     let Some(Ok(peer_certificate)) = ssl.peer_certificate().map(|peer| peer.to_der()) else {
-        return DtlsState::Failed("the peer shows no certificate");
+        return DtlsState::Useless("the peer shows no certificate");
     };
     let (key, salt) = (suite.key_len(), suite.salt_len());
     let mut material = vec![0; 2 * (key + salt)];
     if let Err(error) = ssl.export_keying_material(&mut material, EXPORTER, None) {
         tracing::warn!(%error, "OpenSSL exports no keys");
-        return DtlsState::Failed("OpenSSL exports no keys");
+        return DtlsState::Useless("OpenSSL exports no keys");
     }
     let (keys, salts) = material.split_at(2 * key);
     let master = |n: usize| MasterKey {
@@ -416,115 +507,5 @@ fn keys(ssl: &SslRef) -> DtlsState {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use openssl::rsa::Rsa;
-
-    /// Plays two sessions against each other until both are done or nothing
-    /// moves; drops the datagrams whose running number is in `lost`.
-    fn shake(mut client: Session, mut server: Session, lost: &[usize]) -> (Session, Session) {
-        let start = Instant::now();
-        let (mut to_server, mut to_client) = (Vec::new(), Vec::new());
-        client.handle(start, &[], &mut |d| to_server.push(d.to_vec()));
-        let mut number = 0;
-        let mut arrives = || {
-            number += 1;
-            !lost.contains(&number)
-        };
-        let is_done = |session: &Session| matches!(session.state, DtlsState::Done(_));
-        while start.elapsed() < Duration::from_secs(10) {
-            let now = Instant::now();
-            for datagram in std::mem::take(&mut to_server) {
-                assert!(datagram.len() <= MTU as usize);
-                if arrives() {
-                    server.handle(now, &datagram, &mut |d| to_client.push(d.to_vec()));
-                }
-            }
-            for datagram in std::mem::take(&mut to_client) {
-                assert!(datagram.len() <= MTU as usize);
-                if arrives() {
-                    client.handle(now, &datagram, &mut |d| to_server.push(d.to_vec()));
-                }
-            }
-            if is_done(&client) && is_done(&server) {
-                break;
-            }
-            if to_server.is_empty() && to_client.is_empty() {
-                let next = client.next.into_iter().chain(server.next).min();
-                let Some(next) = next else { break };
-                std::thread::sleep(next.saturating_duration_since(Instant::now()));
-                let now = Instant::now();
-                if client.next.is_some_and(|at| at <= now) {
-                    client.timeout(now, &mut |d| to_server.push(d.to_vec()));
-                }
-                if server.next.is_some_and(|at| at <= now) {
-                    server.timeout(now, &mut |d| to_client.push(d.to_vec()));
-                }
-            }
-        }
-        (client, server)
-    }
-
-    fn done(session: &Session) -> &DtlsKeys {
-        match &session.state {
-            DtlsState::Done(keys) => keys,
-            other => panic!("not done: {other:?}"),
-        }
-    }
-
-    fn rsa() -> OpenSslEngine {
-        let key = Rsa::generate(2048).expect("a key");
-        OpenSslEngine::with_key(&PKey::from_rsa(key).expect("a key")).expect("an engine")
-    }
-
-    fn check(client: &OpenSslEngine, server: &OpenSslEngine, prove: bool, lost: &[usize]) {
-        let (client_end, server_end) = (
-            client.session(DtlsRole::Client, false).expect("a session"),
-            server.session(DtlsRole::Server, prove).expect("a session"),
-        );
-        let (client_end, server_end) = shake(client_end, server_end, lost);
-        let (ours, theirs) = (done(&client_end), done(&server_end));
-        assert_eq!(ours.client.suite, Suite::AeadAes128Gcm);
-        assert!(ours.client == theirs.client && ours.server == theirs.server);
-        assert!(ours.client != ours.server);
-        let digest = |der: &[u8]| openssl::sha::sha256(der).to_vec();
-        assert_eq!(digest(&ours.peer_certificate), server.fingerprint.digest);
-        assert_eq!(digest(&theirs.peer_certificate), client.fingerprint.digest);
-    }
-
-    #[test]
-    fn two_ends_agree_on_keys_and_know_each_others_certificate() {
-        let (one, other) = (OpenSslEngine::new(), OpenSslEngine::new());
-        let (one, other) = (one.expect("an engine"), other.expect("an engine"));
-        check(&one, &other, false, &[]);
-        check(&one, &other, true, &[]);
-    }
-
-    #[test]
-    fn an_rsa_peer_is_fine_in_both_roles() {
-        let (ours, theirs) = (OpenSslEngine::new().expect("an engine"), rsa());
-        check(&ours, &theirs, false, &[]);
-        check(&theirs, &ours, true, &[]);
-    }
-
-    #[test]
-    fn any_lost_datagram_is_made_up_for() {
-        let (one, other) = (OpenSslEngine::new(), OpenSslEngine::new());
-        let (one, other) = (one.expect("an engine"), other.expect("an engine"));
-        for number in 1..=6 {
-            check(&one, &other, true, &[number]);
-        }
-    }
-
-    #[test]
-    fn with_proof_the_first_answer_is_smaller_than_its_question() {
-        let engine = OpenSslEngine::new().expect("an engine");
-        let mut client = engine.session(DtlsRole::Client, false).expect("a session");
-        let mut server = engine.session(DtlsRole::Server, true).expect("a session");
-        let (mut hello, mut answer): (Vec<u8>, Vec<u8>) = Default::default();
-        let now = Instant::now();
-        client.handle(now, &[], &mut |d| hello.extend_from_slice(d));
-        server.handle(now, &hello, &mut |d| answer.extend_from_slice(d));
-        assert!(!answer.is_empty() && answer.len() < hello.len());
-    }
-}
+#[path = "dtls_tests.rs"]
+mod tests;

@@ -44,6 +44,9 @@ drop_reasons! {
     DtlsRateLimited = "dtls_rate_limited",
     /// A handshake gave a certificate that the SDP did not announce.
     DtlsWrongFingerprint = "dtls_wrong_fingerprint",
+    /// DTLS that anybody can have forged: no valid record of the peer's, or an
+    /// alert in the clear.
+    DtlsUnauthenticated = "dtls_unauthenticated",
     /// DTLS of a peer whose handshake has failed.
     DtlsRefused = "dtls_refused",
     /// A datagram of our own found the queue full.

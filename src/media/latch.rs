@@ -56,7 +56,7 @@ pub(super) enum Decision {
 }
 
 /// How well a source matches the SDP; a better match displaces a worse one.
-fn rank(source: SocketAddr, sdp: SocketAddr) -> u8 {
+pub(super) fn rank(source: SocketAddr, sdp: SocketAddr) -> u8 {
     if source == sdp {
         2
     } else if source.ip() == sdp.ip() {
@@ -114,6 +114,19 @@ impl Source {
                 Decision::Accept
             }
         }
+    }
+
+    /// The peer has proved by other means that this is its address: what is
+    /// still being learned is locked to it. False where nothing is learned.
+    pub(super) fn prove(&mut self, peer: SocketAddr) -> bool {
+        let Source::Learning { sdp, .. } = *self else {
+            return false;
+        };
+        *self = Source::Locked {
+            address: peer,
+            described: sdp,
+        };
+        true
     }
 
     /// Where to send: to the source, once there is one, else to the SDP's

@@ -174,7 +174,7 @@ impl Table {
             return false;
         };
         (send.is(send_state::STARTED) || receive.is(receive_state::HAS_SSRC))
-            && self.release(i).is_ok()
+            && self.release_rtcp(i).is_ok()
             && self.rtcp_destination(i).is_ok()
     }
 
@@ -382,7 +382,7 @@ impl Table {
 
     /// Protects and queues a compound of our own.
     fn send_rtcp(&mut self, i: usize, compound: &[u8]) -> Result<(), DropReason> {
-        self.release(i)?;
+        self.release_rtcp(i)?;
         let (port, to) = self.rtcp_destination(i)?;
         let mut slot = vec![0; SLOT_SIZE];
         let place = slot.get_mut(..compound.len());

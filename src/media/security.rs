@@ -2,11 +2,13 @@
 //! keys are not there. Such a leg never sends or takes anything in the clear.
 
 use super::drop_reason::DropReason;
+use super::dtls::Component;
 use super::leg::{receive_state, send_state};
 use super::packet::Packet;
 use super::srtp::{Protector, Sealable, Unprotector};
 use super::table::Table;
-use crate::keying::{MasterKey, Security};
+use crate::ids::LegId;
+use crate::keying::{MasterKey, Security, Suite};
 
 /// The keys of one leg. Without them everything of a protected leg is dropped.
 #[derive(Debug)]
@@ -22,18 +24,32 @@ pub(super) struct SrtpSession {
 pub(super) struct LegSecurity {
     described: Security,
     session: Option<Box<SrtpSession>>,
+    /// RTCP has a handshake of its own, on its own port.
+    rtcp_apart: bool,
+    /// The keys of that.
+    rtcp_session: Option<Box<SrtpSession>>,
 }
 
-impl Table {
-    /// From now on the leg's media is protected with these keys. A direction
-    /// whose key is the one of before keeps its rollover counter and replay
-    /// list: a keystream is never used twice. Keys that are none leave the leg
-    /// closed.
-    pub(super) fn secure(&mut self, i: usize, send: &MasterKey, receive: &MasterKey) {
-        let Some(security) = self.security.get_mut(i) else {
-            return;
-        };
-        let (known_send, known_receive) = match security.session.take() {
+impl LegSecurity {
+    /// The keys of RTP or of RTCP.
+    #[inline]
+    fn keys(&mut self, rtcp: bool) -> Option<&mut SrtpSession> {
+        match rtcp && self.rtcp_apart {
+            true => self.rtcp_session.as_deref_mut(),
+            false => self.session.as_deref_mut(),
+        }
+    }
+}
+
+impl SrtpSession {
+    /// With these keys. A direction whose key is the one of before keeps its
+    /// rollover counter and replay list: a keystream is never used twice.
+    fn renewed(
+        before: Option<Box<SrtpSession>>,
+        send: &MasterKey,
+        receive: &MasterKey,
+    ) -> Result<Box<SrtpSession>, DropReason> {
+        let (known_send, known_receive) = match before {
             Some(session) => {
                 let (kept_send, kept_receive) = session.keys;
                 (
@@ -43,22 +59,48 @@ impl Table {
             }
             None => (None, None),
         };
-        let protector = known_send.map_or_else(|| Protector::new(send), Ok);
-        let unprotector = known_receive.map_or_else(|| Unprotector::new(receive), Ok);
-        security.session = match (protector, unprotector) {
-            (Ok(protector), Ok(unprotector)) => Some(Box::new(SrtpSession {
-                keys: (send.clone(), receive.clone()),
-                protector,
-                unprotector,
-            })),
-            (Err(_), _) | (_, Err(_)) => None,
+        Ok(Box::new(SrtpSession {
+            keys: (send.clone(), receive.clone()),
+            protector: known_send.map_or_else(|| Protector::new(send), Ok)?,
+            unprotector: known_receive.map_or_else(|| Unprotector::new(receive), Ok)?,
+        }))
+    }
+}
+
+impl Table {
+    /// The suite that the leg's keys are for; `None` while it has none.
+    pub fn suite(&self, leg: LegId) -> Option<Suite> {
+        let security = self.security.get(self.live(leg)?)?;
+        security
+            .session
+            .as_ref()
+            .map(|session| session.keys.0.suite)
+    }
+
+    /// From now on the media of this port is protected with these keys. Keys
+    /// that are none leave it closed.
+    pub(super) fn secure(
+        &mut self,
+        i: usize,
+        component: Component,
+        send: &MasterKey,
+        receive: &MasterKey,
+    ) {
+        let Some(security) = self.security.get_mut(i) else {
+            return;
         };
+        let place = match component {
+            Component::Rtp => &mut security.session,
+            Component::Rtcp => &mut security.rtcp_session,
+        };
+        *place = SrtpSession::renewed(place.take(), send, receive).ok();
         self.mark_secure(i, true);
     }
 
     /// Takes over how the peer's description protects the leg. Keys from a
     /// handshake stay while fingerprints and role stay.
     pub(super) fn describe_security(&mut self, i: usize, described: &Security) {
+        let muxed = self.receive[i].is(receive_state::MUX);
         let Some(security) = self.security.get_mut(i) else {
             return;
         };
@@ -66,12 +108,17 @@ impl Table {
         if changed {
             security.described = described.clone();
         }
+        // RFC 5764 section 4.1: without rtcp-mux one handshake for each port.
+        security.rtcp_apart = matches!(described, Security::Dtls { .. }) && !muxed;
+        if changed || !security.rtcp_apart {
+            security.rtcp_session = None;
+        }
         match described {
             Security::Plain => {
                 security.session = None;
                 self.mark_secure(i, false);
             }
-            Security::Sdes { send, receive } => self.secure(i, send, receive),
+            Security::Sdes { send, receive } => self.secure(i, Component::Rtp, send, receive),
             Security::Dtls { .. } => {
                 if changed {
                     security.session = None;
@@ -102,7 +149,7 @@ impl Table {
             Some(_) => {}
             None => return Err(DropReason::UnknownPort),
         }
-        let session = self.security.get_mut(i).and_then(|s| s.session.as_mut());
+        let session = self.security.get_mut(i).and_then(|s| s.keys(rtcp));
         let session = session.ok_or(DropReason::NotYetSecured)?;
         match rtcp {
             true => session.unprotector.rtcp(packet),
@@ -123,6 +170,17 @@ impl Table {
         }
     }
 
+    /// The same for RTCP, whose keys may be others.
+    pub(super) fn release_rtcp(&self, i: usize) -> Result<(), DropReason> {
+        match self.security.get(i) {
+            Some(security) if security.rtcp_apart => match security.rtcp_session {
+                Some(_) => Ok(()),
+                None => Err(DropReason::NotYetSecured),
+            },
+            Some(_) | None => self.release(i),
+        }
+    }
+
     /// Protects what goes out on a protected leg.
     #[inline]
     pub(super) fn seal(
@@ -136,7 +194,7 @@ impl Table {
             Some(_) => {}
             None => return Err(DropReason::NotLinked),
         }
-        let session = self.security.get_mut(i).and_then(|s| s.session.as_mut());
+        let session = self.security.get_mut(i).and_then(|s| s.keys(rtcp));
         let session = session.ok_or(DropReason::NotYetSecured)?;
         let packet = Sealable::new(packet)?;
         match rtcp {

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::drop_reason::DropReason;
-use super::dtls::Dtls;
+use super::dtls::{Component, Dtls};
 use super::generated::Transmit;
 use super::ice::{Agent, Change};
 use super::latch::Source;
@@ -69,7 +69,7 @@ pub(super) struct Transport {
     pub(super) consent: Timers<u32>,
     pub(super) dtls: Dtls,
     /// When a leg's handshake repeats itself.
-    pub(super) retransmission: Timers<u32>,
+    pub(super) retransmission: Timers<(u32, Component)>,
     /// When a leg makes its next report.
     pub(super) reports: Timers<u32>,
     pub(super) transmits: VecDeque<Transmit>,
@@ -276,8 +276,10 @@ impl Table {
             }
         }
         self.transport.consent.stop(&leg);
-        self.transport.retransmission.stop(&leg);
         self.transport.reports.stop(&leg);
+        for component in Component::ALL {
+            self.transport.retransmission.stop(&(leg, component));
+        }
         self.transport.dtls.forget(leg);
     }
 

@@ -128,7 +128,7 @@ pub fn seeds(engine: &mut OpenSslEngine) -> [Vec<u8>; 2] {
         .use_candidate()
         .signed(&credentials().password);
     let mut hello = Vec::new();
-    let mut client = engine.start(DtlsRole::Client, false).expect("a session");
+    let mut client = engine.start(DtlsRole::Client).expect("a session");
     client.handle(Instant::now(), &[], &mut |d| hello = d.to_vec());
     [check, hello]
 }
@@ -144,10 +144,20 @@ pub fn source() -> SocketAddr {
     SocketAddr::from(([192, 0, 2, 1], 4000))
 }
 
-pub fn send(table: &mut Table, now: Instant, datagram: &[u8]) -> Verdict {
+fn send(table: &mut Table, now: Instant, datagram: &[u8]) -> Verdict {
+    send_at(table, now, MediaPort(0), source(), datagram)
+}
+
+pub fn send_at(
+    table: &mut Table,
+    now: Instant,
+    port: MediaPort,
+    from: SocketAddr,
+    datagram: &[u8],
+) -> Verdict {
     let mut slot = vec![0; datagram.len() + 148];
     slot[..datagram.len()].copy_from_slice(datagram);
-    let packet = Packet::new(MediaPort(0), Some(source()), &mut slot, datagram.len());
+    let packet = Packet::new(port, Some(from), &mut slot, datagram.len());
     let mut batch = [packet];
     table.process_batch(now, &mut batch);
     batch[0].verdict

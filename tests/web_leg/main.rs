@@ -317,7 +317,7 @@ fn shaken(role: DtlsRole, announced: Option<Fingerprint>) -> (Bench, LegId) {
         DtlsRole::Server => DtlsRole::Client,
         DtlsRole::Client => DtlsRole::Server,
     };
-    let mut peer = engine.start(theirs, false).expect("a session");
+    let mut peer = engine.start(theirs).expect("a session");
     let first = match role {
         DtlsRole::Server => None,
         DtlsRole::Client => bench.table.poll_transmit(),
@@ -373,7 +373,7 @@ fn handshakes_beyond_the_limit_of_a_host_wait_for_the_next_second() {
     });
     let mut engine = OpenSslEngine::new().expect("an engine");
     let mut hello = Vec::new();
-    let mut peer = engine.start(DtlsRole::Client, false).expect("a session");
+    let mut peer = engine.start(DtlsRole::Client).expect("a session");
     peer.handle(bench.now, &[], &mut |d| hello = d.to_vec());
     let mut sources = Vec::new();
     for n in 0..3u16 {
