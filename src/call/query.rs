@@ -57,6 +57,7 @@ impl Queries {
         let mut media: HashMap<CallId, MediaSnapshot> = media.into_iter().collect();
         for call in &mut open.calls {
             if let Some(told) = media.remove(&call.call) {
+                call.srtp_suite = call.srtp_suite.or(told.srtp_suite);
                 call.media = Some(told);
             }
         }

@@ -17,6 +17,7 @@ use crate::call::server_leg::ServerLeg;
 use crate::call::web_peer::{Web, WebEvent, WebPeer, WebSettings};
 use crate::clock::WallClock;
 use crate::ids::{AppId, CallId, LegId, RoomKey};
+use crate::keying::Suite;
 use crate::media::{LegOptions, LegStats, Remote, Table};
 use crate::sdp::Codec;
 
@@ -142,7 +143,8 @@ impl Rooms {
     pub fn media(&self, now: Instant, call: CallId) -> Option<MediaSnapshot> {
         let member = self.members.get(&call)?;
         let stats = self.table.stats(member.leg)?;
-        Some(self.snapshot(member, &stats, now))
+        let suite = self.table.suite(member.leg);
+        Some(self.snapshot(member, &stats, suite, now))
     }
 
     /// The rooms of an app.
@@ -387,6 +389,7 @@ impl Rooms {
         }
         let member = self.members.remove(&call)?;
         self.by_leg.remove(&member.leg);
+        let suite = self.table.suite(member.leg);
         let stats = self.table.close(member.leg);
         if let MemberKind::Sip(open) = member.kind {
             ports.close(now, open);
@@ -402,7 +405,7 @@ impl Rooms {
                 self.rooms.remove(&stream.room);
             }
         }
-        Some(self.snapshot(&member, &stats, now))
+        Some(self.snapshot(&member, &stats, suite, now))
     }
 
     fn room_snapshot(&self, now: Instant, key: &RoomKey, room: &Room) -> RoomSnapshot {
@@ -426,7 +429,13 @@ impl Rooms {
         }
     }
 
-    fn snapshot(&self, member: &Member, stats: &LegStats, now: Instant) -> MediaSnapshot {
+    fn snapshot(
+        &self,
+        member: &Member,
+        stats: &LegStats,
+        suite: Option<Suite>,
+        now: Instant,
+    ) -> MediaSnapshot {
         let codec = member.codecs.iter().find(|codec| codec.is_audio());
         let local = match &member.kind {
             MemberKind::Sip(open) => Some(SocketAddr::new(open.local.address, open.local.rtp_port)),
@@ -434,6 +443,7 @@ impl Rooms {
         };
         MediaSnapshot {
             codec: codec.map_or("", |codec| codec.encoding_name()).to_string(),
+            srtp_suite: suite.map(Suite::name),
             local,
             remote: member.remote,
             packets_received: stats.received.packets,

@@ -175,7 +175,7 @@ impl Call {
     /// Everything there is to tell about it.
     pub fn snapshot(&self, clock: &WallClock, media: Option<MediaSnapshot>) -> CallSnapshot {
         let agreed = self.exchange.as_ref().and_then(Exchange::security);
-        let (security, srtp_suite) = match agreed {
+        let (security, described_suite) = match agreed {
             None | Some(Security::Plain) => ("none", None),
             Some(Security::Sdes { send, .. }) => ("sdes", Some(send.suite.name())),
             // Its suite is the handshake's choice.
@@ -198,7 +198,7 @@ impl Call {
             end_reason: self.end_reason,
             held: self.held,
             security,
-            srtp_suite,
+            srtp_suite: described_suite.or(media.as_ref().and_then(|media| media.srtp_suite)),
             media,
         }
     }
