@@ -145,6 +145,7 @@ impl From<CallError> for ApiError {
             CallError::Invalid { .. } => (StatusCode::BAD_REQUEST, "BAD_REQUEST"),
             CallError::NoCommonCodec => (StatusCode::CONFLICT, "NO_COMMON_CODEC"),
             CallError::MediaServer(_) => (StatusCode::BAD_GATEWAY, "MEDIA_SERVER_FAILED"),
+            CallError::NoCommonSecurity(_) => (StatusCode::CONFLICT, "NO_COMMON_SECURITY"),
             CallError::Media(_) => (StatusCode::SERVICE_UNAVAILABLE, "MEDIA_UNAVAILABLE"),
         };
         let retry_after = match error {

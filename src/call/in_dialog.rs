@@ -8,19 +8,43 @@ use tracing::info;
 use crate::call::calls::Calls;
 use crate::call::description;
 use crate::call::event::CallEventKind;
+use crate::call::incoming::not_acceptable;
 use crate::call::request::CallError;
 use crate::call::room::{LegAddress, RoomRequest};
 use crate::call::state::Phase;
 use crate::ids::{CallId, SessionId};
-use crate::sdp::{Codec, Negotiated};
-use crate::sip::agent::{Body, OfferId};
+use crate::sdp::{Codec, Negotiated, NegotiationError};
+use crate::sip::agent::{Body, OfferId, Rejection};
 use crate::sip::method::Method;
 
 /// 488 Not Acceptable Here: the offer cannot be taken, the session stays as it
 /// is (RFC 3261 section 14.2).
 const NOT_ACCEPTABLE_HERE: u16 = 488;
+/// 481 Call/Transaction Does Not Exist.
+const NO_SUCH_DIALOG: u16 = 481;
 /// 491 Request Pending: an offer of ours is under way (RFC 3264 section 4).
 const REQUEST_PENDING: u16 = 491;
+
+/// What ends a call whose peer answered with something of no use.
+const BAD_ANSWER: &str = "bad_answer";
+/// The same, where its media would not be protected as the call asks for.
+pub(super) const NO_COMMON_SECURITY: &str = "no_common_security";
+
+/// An answer that cannot be followed.
+pub(super) struct BadAnswer {
+    /// What is wrong, for the integrator.
+    pub text: String,
+    /// What the call ends for.
+    pub reason: &'static str,
+}
+
+/// 488, with a Warning where the protection of the media is at stake.
+fn refusal(error: NegotiationError) -> Rejection {
+    match error.is_about_security() {
+        true => not_acceptable(&error.to_string()),
+        false => Rejection::code(NOT_ACCEPTABLE_HERE),
+    }
+}
 
 impl Calls {
     /// The room's shard has opened the leg.
@@ -99,25 +123,31 @@ impl Calls {
             Ok(answer) => {
                 let _ = self.agent.answer(now, session, offer, answer);
             }
-            Err(code) => {
-                info!(call_id = %id, code, "offer in the dialog refused");
-                let _ = self.agent.refuse(now, session, offer, code);
+            Err(rejection) => {
+                let (code, warning) = (rejection.code, rejection.warning.clone());
+                info!(call_id = %id, code, warning, "offer in the dialog refused");
+                let _ = self.agent.refuse(now, session, offer, rejection);
+                if let Some(warning) = warning {
+                    let text = format!("an offer of the peer was refused: {warning}");
+                    self.tell(now, id, CallEventKind::Error(text));
+                }
             }
         }
     }
 
-    /// The body of the 200 to an offer in the dialog, or the code that refuses
-    /// it.
+    /// The body of the 200 to an offer in the dialog, or what refuses it. The
+    /// session then stays as it is (RFC 3261 section 14.2).
     fn answer_to(
         &mut self,
         now: Instant,
         id: CallId,
         method: &Method,
         body: Option<&Body>,
-    ) -> Result<Option<Body>, u16> {
-        let call = self.calls.get_mut(&id).ok_or(481u16)?;
+    ) -> Result<Option<Body>, Rejection> {
+        let call = self.calls.get_mut(&id);
+        let call = call.ok_or(Rejection::code(NO_SUCH_DIALOG))?;
         let Some(exchange) = &mut call.exchange else {
-            return Err(REQUEST_PENDING);
+            return Err(Rejection::code(REQUEST_PENDING));
         };
         let allowed = description::allowed_codecs(call.allowed.as_deref());
         let Some(body) = body else {
@@ -127,17 +157,15 @@ impl Calls {
             if *method == Method::Update {
                 return Ok(None);
             }
-            let ours = exchange.offer(allowed).map_err(|_| NOT_ACCEPTABLE_HERE)?;
+            let ours = exchange.offer(allowed).map_err(refusal)?;
             call.offering = true;
             return Ok(Some(description::body(&ours)));
         };
         if call.offering {
-            return Err(REQUEST_PENDING);
+            return Err(Rejection::code(REQUEST_PENDING));
         }
-        let theirs = description::parse(body).map_err(|_| NOT_ACCEPTABLE_HERE)?;
-        let (ours, negotiated) = exchange
-            .answer(&theirs, allowed)
-            .map_err(|_| NOT_ACCEPTABLE_HERE)?;
+        let theirs = description::parse(body).map_err(|_| Rejection::code(NOT_ACCEPTABLE_HERE))?;
+        let (ours, negotiated) = exchange.answer(&theirs, allowed).map_err(refusal)?;
         self.connect(now, id, &negotiated);
         Ok(Some(description::body(&ours)))
     }
@@ -151,9 +179,9 @@ impl Calls {
         if !std::mem::take(&mut call.offering) {
             return;
         }
-        if let Err(reason) = self.apply_answer(now, id, body.as_ref()) {
-            self.tell(now, id, CallEventKind::Error(reason));
-            self.end(now, id, "bad_answer");
+        if let Err(bad) = self.apply_answer(now, id, body.as_ref()) {
+            self.tell(now, id, CallEventKind::Error(bad.text));
+            self.end(now, id, bad.reason);
         }
     }
 
@@ -162,8 +190,12 @@ impl Calls {
         if let Some(call) = self.calls.get_mut(&id) {
             call.offering = false;
         }
-        if let Err(reason) = self.apply_answer(now, id, body.as_ref()) {
-            self.tell(now, id, CallEventKind::Error(reason));
+        if let Err(bad) = self.apply_answer(now, id, body.as_ref()) {
+            self.tell(now, id, CallEventKind::Error(bad.text));
+            // The peer means to go on in the clear, and we do not.
+            if bad.reason == NO_COMMON_SECURITY {
+                self.end(now, id, bad.reason);
+            }
         }
     }
 
@@ -176,23 +208,33 @@ impl Calls {
         }
     }
 
-    /// Takes an answer to our offer; the error is one for the integrator.
+    /// Takes an answer to our offer.
     pub(super) fn apply_answer(
         &mut self,
         now: Instant,
         id: CallId,
         body: Option<&Body>,
-    ) -> Result<(), String> {
+    ) -> Result<(), BadAnswer> {
         let call = self.calls.get_mut(&id);
         let Some(exchange) = call.and_then(|call| call.exchange.as_mut()) else {
             return Ok(());
         };
-        let body = body.ok_or("the peer answered without a session description")?;
-        let answer = description::parse(body)
-            .map_err(|error| format!("the peer's session description: {error}"))?;
-        let negotiated = exchange
-            .apply_answer(&answer)
-            .map_err(|error| format!("the peer's answer: {error}"))?;
+        let bad = |text: String, reason| BadAnswer { text, reason };
+        let missing = "the peer answered without a session description";
+        let body = body.ok_or_else(|| bad(missing.to_owned(), BAD_ANSWER))?;
+        let answer = description::parse(body).map_err(|error| {
+            bad(
+                format!("the peer's session description: {error}"),
+                BAD_ANSWER,
+            )
+        })?;
+        let negotiated = exchange.apply_answer(&answer).map_err(|error| {
+            let reason = match error.is_about_security() {
+                true => NO_COMMON_SECURITY,
+                false => BAD_ANSWER,
+            };
+            bad(format!("the peer's answer: {error}"), reason)
+        })?;
         self.connect(now, id, &negotiated);
         Ok(())
     }

@@ -9,11 +9,12 @@ use crate::book::{Answering, DigestAlgorithm, Number};
 use crate::call::calls::{Calls, RETRY_AFTER_SECONDS};
 use crate::call::description;
 use crate::call::event::{Arrival, CallEventKind};
+use crate::call::in_dialog::NO_COMMON_SECURITY;
 use crate::call::request::{CallError, CallReply, Direction, Stream};
 use crate::call::room::{LegAddress, Place, RoomRequest};
 use crate::call::state::{Call, Phase};
 use crate::ids::{CallId, RequestId, RoomKey, SessionId};
-use crate::keying::SrtpPolicy;
+use crate::keying::Srtp;
 use crate::sdp::{Codec, Session};
 use crate::sip::agent::{Authorization, Body, Credentials, IncomingInvite, Rejection};
 use crate::sip::digest::Algorithm;
@@ -138,7 +139,7 @@ impl Calls {
             sip_call_id: Arc::from(invite.sip_call_id.as_str()),
             sip_code: Some(100),
             ipv6,
-            srtp: number.srtp(SrtpPolicy::Optional),
+            srtp: number.srtp(Srtp::WHERE_OFFERED),
             ..Call::new(id, app, Direction::Incoming, invite.source, now, phase)
         };
         self.calls.insert(id, call);
@@ -258,12 +259,12 @@ impl Calls {
             Ok(described) => described,
             Err(error) => {
                 if let Some(request) = request {
-                    self.reply(request, CallReply::Refused(CallError::NoCommonCodec));
+                    self.reply(request, CallReply::Refused(error.into()));
                 }
                 self.tell(now, id, CallEventKind::Error(error.to_string()));
                 let rejection = not_acceptable(&error.to_string());
                 let reason = if error.is_about_security() {
-                    "security_failed"
+                    NO_COMMON_SECURITY
                 } else {
                     "no_common_codec"
                 };

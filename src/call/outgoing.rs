@@ -77,7 +77,7 @@ impl Calls {
         let listeners = &self.settings.listeners;
         let invite = exchange
             .offer(description::allowed_codecs(allowed.as_deref()))
-            .map_err(|_| CallError::NoCommonCodec)
+            .map_err(CallError::from)
             .and_then(|offer| outgoing_invite(dial, listeners, description::body(&offer)));
         let started: Result<SessionId, CallError> = invite.and_then(|invite| {
             let started = self.agent.invite(now, invite);
@@ -166,9 +166,9 @@ impl Calls {
         if described_early {
             return;
         }
-        if let Err(reason) = self.apply_answer(now, id, body.as_ref()) {
-            self.tell(now, id, CallEventKind::Error(reason));
-            self.end(now, id, "bad_answer");
+        if let Err(bad) = self.apply_answer(now, id, body.as_ref()) {
+            self.tell(now, id, CallEventKind::Error(bad.text));
+            self.end(now, id, bad.reason);
         }
     }
 

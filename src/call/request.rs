@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::book::{Book, Hook, SipAuth};
 use crate::ids::{AppId, CallId, RoomKey};
 use crate::keying::Srtp;
+use crate::sdp::NegotiationError;
 
 /// One request from the api to the shard that owns the call or room.
 #[derive(Debug, Clone)]
@@ -286,9 +287,21 @@ pub enum CallError {
     /// 502 `MEDIA_SERVER_FAILED`.
     #[error("{0}")]
     MediaServer(MediaServerFailure),
+    /// 409 `NO_COMMON_SECURITY`.
+    #[error("{0}; see `srtp` and `srtp_keying` of the call, its number and [calls]")]
+    NoCommonSecurity(NegotiationError),
     /// 503 `MEDIA_UNAVAILABLE`.
     #[error("the media leg could not be opened: {0}")]
     Media(String),
+}
+
+impl From<NegotiationError> for CallError {
+    fn from(error: NegotiationError) -> Self {
+        match error.is_about_security() {
+            true => CallError::NoCommonSecurity(error),
+            false => CallError::NoCommonCodec,
+        }
+    }
 }
 
 /// Incoming or outgoing.
@@ -368,7 +381,7 @@ pub struct CallSnapshot {
     pub held: bool,
     /// What the last description agreed on: `none`, `sdes` or `dtls`.
     pub security: &'static str,
-    /// The SRTP suite, where the description names it.
+    /// The SRTP suite, once it is known: of `dtls` the handshake chooses it.
     pub srtp_suite: Option<&'static str>,
     /// Media statistics.
     pub media: Option<MediaSnapshot>,
@@ -379,6 +392,8 @@ pub struct CallSnapshot {
 pub struct MediaSnapshot {
     /// First audio codec in common, by name.
     pub codec: String,
+    /// The SRTP suite of the keys in use, if any.
+    pub srtp_suite: Option<&'static str>,
     /// Our RTP address as written into the SDP.
     pub local: Option<SocketAddr>,
     /// The peer's RTP address as latched or in its SDP.

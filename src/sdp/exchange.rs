@@ -113,6 +113,7 @@ impl Exchange {
     pub fn apply_answer(&mut self, answer: &Session) -> Result<Negotiated, NegotiationError> {
         let offered = self.offered.as_ref().ok_or(NegotiationError::NoOffer)?;
         let negotiated = offer_answer::apply_answer(offered, answer)?;
+        self.local.security.permit(&negotiated.security)?;
         self.local.security.remember(&negotiated.security);
         Ok(negotiated)
     }

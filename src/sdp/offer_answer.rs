@@ -73,11 +73,14 @@ pub enum NegotiationError {
     /// The answer does not describe the stream that was offered.
     #[error("the answer's media lines do not match the offer's")]
     Mismatch,
-    /// The transport is no RTP, or SRTP where that is off or was not offered.
+    /// The transport is no RTP.
     #[error("the audio transport is not one of RTP that is spoken here")]
     Profile,
+    /// The peer's stream is SRTP where that is off.
+    #[error("the audio stream is SRTP, and SRTP is off here")]
+    SrtpOff,
     /// SRTP is offered without keys that can be used.
-    #[error("no usable a=crypto, and no a=fingerprint with a=setup")]
+    #[error("no a=crypto of a suite that is spoken here, and no a=fingerprint with a=setup")]
     NoKeys,
     /// SRTP is required, and the peer has none.
     #[error("SRTP is required, and the audio stream has none")]
@@ -113,7 +116,10 @@ impl NegotiationError {
     pub fn is_about_security(self) -> bool {
         matches!(
             self,
-            NegotiationError::NoKeys | NegotiationError::NotProtected | NegotiationError::Crypto
+            NegotiationError::SrtpOff
+                | NegotiationError::NoKeys
+                | NegotiationError::NotProtected
+                | NegotiationError::Crypto
         )
     }
 }

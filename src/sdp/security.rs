@@ -88,7 +88,7 @@ impl LocalSecurity {
     /// What of the peer's offer is taken, and the lines that say so.
     ///
     /// # Errors
-    /// [`NegotiationError::Profile`], [`NegotiationError::NoKeys`] or
+    /// [`NegotiationError::SrtpOff`], [`NegotiationError::NoKeys`] or
     /// [`NegotiationError::NotProtected`], by policy.
     pub(super) fn answer(
         &self,
@@ -98,7 +98,7 @@ impl LocalSecurity {
         let protected = media.profile.is_protected();
         if self.policy == SrtpPolicy::Off {
             return if protected {
-                Err(NegotiationError::Profile)
+                Err(NegotiationError::SrtpOff)
             } else {
                 Ok((Vec::new(), Security::Plain))
             };
@@ -114,6 +114,18 @@ impl LocalSecurity {
             None if protected => Err(NegotiationError::NoKeys),
             None if self.policy == SrtpPolicy::Required => Err(NegotiationError::NotProtected),
             None => Ok((Vec::new(), Security::Plain)),
+        }
+    }
+
+    /// Whether the policy lets an answer of the peer's be followed. An offer of
+    /// ours under plain RTP, as the peer began with, leaves it the choice.
+    ///
+    /// # Errors
+    /// [`NegotiationError::NotProtected`].
+    pub(super) fn permit(&self, security: &Security) -> Result<(), NegotiationError> {
+        match (self.policy, security) {
+            (SrtpPolicy::Required, Security::Plain) => Err(NegotiationError::NotProtected),
+            (_, _) => Ok(()),
         }
     }
 
@@ -149,9 +161,11 @@ impl LocalSecurity {
         })
     }
 
-    /// RFC 5763 section 5: active where there is a choice, but a role stays
-    /// while the association does (RFC 8842 section 5.5). A peer without
-    /// rtcp-mux has no RTCP, which would need a handshake of its own.
+    /// Passive where there is a choice, but a role stays while the association
+    /// does (RFC 8842 section 5.5). RFC 5763 section 5 recommends active, which
+    /// saves half a round trip; as server we can ask for proof of the peer's
+    /// address before anything is kept, and need not know that address, which
+    /// may be behind a NAT.
     fn take_dtls(&self, session: &Session, media: &Media) -> Option<(Vec<Attribute>, Security)> {
         let fingerprints = dtls::fingerprints(session, media);
         if fingerprints.is_empty() {
@@ -159,7 +173,7 @@ impl LocalSecurity {
         }
         let preferred = match &self.agreed {
             Some(Security::Dtls { role, .. }) => *role,
-            Some(Security::Plain | Security::Sdes { .. }) | None => DtlsRole::Client,
+            Some(Security::Plain | Security::Sdes { .. }) | None => DtlsRole::Server,
         };
         let role = dtls::role(dtls::setup(session, media)?, preferred);
         let setup = match role {
@@ -225,7 +239,7 @@ pub(super) fn settle(
         return Err(NegotiationError::NotProtected);
     }
     if theirs.profile.is_protected() {
-        return Err(NegotiationError::Profile);
+        return Err(NegotiationError::Crypto);
     }
     Ok(Security::Plain)
 }

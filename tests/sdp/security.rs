@@ -49,7 +49,7 @@ fn crypto_lines(session: &ringwire::sdp::Session) -> Vec<String> {
 
 #[test]
 fn of_offers_each_policy_takes_what_it_may() {
-    use NegotiationError::{NoKeys, NotProtected, Profile};
+    use NegotiationError::{NoKeys, NotProtected, SrtpOff};
     use SrtpPolicy::{Off, Optional, Required};
     let plain = || peer("m=audio 4000 RTP/AVP 8");
     let best_effort = || with_crypto("RTP/AVP", KEY);
@@ -58,7 +58,7 @@ fn of_offers_each_policy_takes_what_it_may() {
     for (policy, offer, protected) in [
         (Off, plain(), Ok(false)),
         (Off, best_effort(), Ok(false)),
-        (Off, srtp(), Err(Profile)),
+        (Off, srtp(), Err(SrtpOff)),
         (Optional, plain(), Ok(false)),
         (Optional, best_effort(), Ok(true)),
         (Optional, srtp(), Ok(true)),
@@ -224,10 +224,10 @@ fn dtls_roles_are_agreed_on_and_stay() {
     let mut leg = sdes(SrtpPolicy::Optional);
     let active = (DtlsRole::Client, "active".to_owned());
     let passive = (DtlsRole::Server, "passive".to_owned());
-    assert_eq!(role(&mut leg, "actpass"), active);
-    assert_eq!(role(&mut leg, "active"), passive);
     assert_eq!(role(&mut leg, "actpass"), passive);
     assert_eq!(role(&mut leg, "passive"), active);
+    assert_eq!(role(&mut leg, "actpass"), active);
+    assert_eq!(role(&mut leg, "active"), passive);
     // baresip does without rtcp-mux.
     let without_mux = sdes(SrtpPolicy::Optional).answer(&offer("actpass", ""), ALL);
     assert!(!without_mux.unwrap().1.rtcp_mux);
@@ -257,4 +257,17 @@ fn an_answer_to_dtls_has_to_choose_a_role() {
             });
         assert_eq!(got, expected, "{setup}");
     }
+}
+
+#[test]
+fn a_required_leg_that_was_offered_plain_transport_with_keys_never_falls_back() {
+    let mut leg = sdes(SrtpPolicy::Required);
+    let (_, agreed) = leg.answer(&with_crypto("RTP/AVP", KEY), ALL).unwrap();
+    assert!(matches!(agreed.security, Security::Sdes { .. }));
+    let offer = leg.offer(ALL).unwrap();
+    assert!(offer.to_string().contains("RTP/AVP"));
+    let plain = peer("m=audio 4000 RTP/AVP 8\n");
+    let refused = leg.apply_answer(&plain).unwrap_err();
+    assert_eq!(refused, NegotiationError::NotProtected);
+    assert!(matches!(leg.security(), Some(Security::Sdes { .. })));
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use ringwire::ids::SessionId;
-use ringwire::sip::agent::{AgentError, Event, LostReason, OfferId};
+use ringwire::sip::agent::{AgentError, Event, LostReason, OfferId, Rejection};
 use ringwire::sip::method::Method;
 
 use crate::fake_network::{Conditions, World};
@@ -68,7 +68,10 @@ fn a_refused_offer_leaves_the_session_as_it_was() {
     world.run(millis(5));
     let (callee, offer) = offered(&world.take(1));
     let now = world.now;
-    world.agent(1).refuse(now, callee, offer, 488).unwrap();
+    world
+        .agent(1)
+        .refuse(now, callee, offer, Rejection::code(488))
+        .unwrap();
     world.run(millis(5));
     assert_eq!(
         world.take(0),
@@ -82,7 +85,9 @@ fn a_refused_offer_leaves_the_session_as_it_was() {
         (1, 1)
     );
     assert_eq!(
-        world.agent(1).refuse(now, callee, offer, 488),
+        world
+            .agent(1)
+            .refuse(now, callee, offer, Rejection::code(488)),
         Err(AgentError::NoOffer)
     );
 }

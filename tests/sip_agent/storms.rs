@@ -71,7 +71,7 @@ impl Users {
             }
             Event::Offer { session, offer, .. } => {
                 let _ = match self.dice() {
-                    0..20 => agent.refuse(now, session, offer, 488),
+                    0..20 => agent.refuse(now, session, offer, Rejection::code(488)),
                     _ => agent.answer(now, session, offer, Some(sdp("x"))),
                 };
             }

@@ -416,12 +416,18 @@ fn book() -> Book {
         },
         algorithms: vec![DigestAlgorithm::Md5],
     });
+    let mut guarded = number("guarded", Answering::Ask);
+    guarded.srtp = Some(SrtpPolicy::Required);
+    let mut open = number("open", Answering::Ask);
+    open.srtp = Some(SrtpPolicy::Off);
     let mut secret = number("secret", Answering::Echo);
     secret.srtp = Some(SrtpPolicy::Required);
     Book::new(
         [],
         [
             secret,
+            guarded,
+            open,
             number("ask", Answering::Ask),
             number("echo", Answering::Echo),
             number("own", room("own-{call_id}")),
@@ -433,8 +439,13 @@ fn book() -> Book {
     .unwrap()
 }
 
-/// A description of a peer with these payload types, and lines that follow; those past 95 are opus.
+/// A description of a peer with these payload types, and lines that follow;
+/// those past 95 are opus. `SAVP ` in front makes the transport SRTP.
 pub fn sdp(formats: &str) -> String {
+    let (profile, formats) = match formats.strip_prefix("SAVP ") {
+        Some(formats) => ("RTP/SAVP", formats),
+        None => ("RTP/AVP", formats),
+    };
     let direction = formats.split_once('/').map_or("sendrecv", |(_, d)| d);
     let formats = formats.split('/').next().unwrap_or_default();
     let maps: String = formats
@@ -447,7 +458,7 @@ pub fn sdp(formats: &str) -> String {
         .collect();
     format!(
         "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
-         m=audio 40000 RTP/AVP {formats}\r\n{maps}a={direction}\r\n"
+         m=audio 40000 {profile} {formats}\r\n{maps}a={direction}\r\n"
     )
 }
 

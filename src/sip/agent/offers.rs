@@ -14,9 +14,10 @@ use super::session::{
     Established, OurOffer, Phase, Session, SessionTimer, TheirOffer, Unacknowledged,
 };
 use super::stack::{Owner, Received, Role, attach};
-use super::types::{AgentError, Body, LostReason, OfferId};
+use super::types::{AgentError, Body, LostReason, OfferId, Rejection};
 use crate::ids::SessionId;
 use crate::sip::dialog::Dialog;
+use crate::sip::header::HeaderName;
 use crate::sip::message::{Response, response_to};
 use crate::sip::method::Method;
 use crate::sip::outbox::Path;
@@ -454,13 +455,13 @@ impl Agent {
         now: Instant,
         id: SessionId,
         offer: OfferId,
-        code: u16,
+        rejection: Rejection,
     ) -> Result<(), AgentError> {
-        let status = StatusCode::new(code)
+        let status = StatusCode::new(rejection.code)
             .filter(|status| status.code() >= 300)
             .ok_or(AgentError::BadCode)?;
         let theirs = take_offer(self.established(id)?, offer)?;
-        self.refuse_their_offer(now, &theirs, status);
+        self.refuse_their_offer(now, &theirs, status, rejection.warning);
         self.settle(now, id);
         Ok(())
     }
@@ -471,12 +472,21 @@ impl Agent {
             return;
         };
         if let Some(theirs) = established.their_offer.take() {
-            self.refuse_their_offer(now, &theirs, StatusCode::REQUEST_TERMINATED);
+            self.refuse_their_offer(now, &theirs, StatusCode::REQUEST_TERMINATED, None);
         }
     }
 
-    fn refuse_their_offer(&mut self, now: Instant, theirs: &TheirOffer, status: StatusCode) {
+    fn refuse_their_offer(
+        &mut self,
+        now: Instant,
+        theirs: &TheirOffer,
+        status: StatusCode,
+        warning: Option<String>,
+    ) {
         let mut response = response_to(&theirs.request, status, None);
+        if let Some(warning) = warning {
+            response.headers.push(HeaderName::Warning, warning);
+        }
         self.stack.sign_response(&mut response);
         let layer = &mut self.stack.layer;
         layer.respond(now, &mut self.stack.out, theirs.transaction, &response);
