@@ -188,11 +188,11 @@ pub struct Number {
 }
 
 impl Number {
-    /// What the number's calls ask for, with `policy` where it does not say.
-    pub fn srtp(&self, policy: SrtpPolicy) -> Srtp {
+    /// What the number's calls ask for, as `default` where it does not say.
+    pub fn srtp(&self, default: Srtp) -> Srtp {
         Srtp {
-            policy: self.srtp.unwrap_or(policy),
-            keying: self.srtp_keying.unwrap_or(Srtp::OFF.keying),
+            policy: self.srtp.unwrap_or(default.policy),
+            keying: self.srtp_keying.unwrap_or(default.keying),
         }
     }
 }

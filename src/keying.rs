@@ -221,6 +221,12 @@ pub struct Srtp {
 }
 
 impl Srtp {
+    /// Protected where the caller offers it.
+    pub const WHERE_OFFERED: Srtp = Srtp {
+        policy: SrtpPolicy::Optional,
+        keying: SrtpKeying::Sdes,
+    };
+
     /// Media in the clear.
     pub const OFF: Srtp = Srtp {
         policy: SrtpPolicy::Off,

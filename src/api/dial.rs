@@ -86,7 +86,9 @@ async fn prepare(shared: &Shared, app: AppId, body: Body) -> Result<Dial, ApiErr
     let given = |text: Option<String>| text.filter(|text| !text.is_empty());
     let hook = hook(given(body.hook), body.hook_content_type, book)?;
 
-    let srtp = srtp(given(body.srtp), given(body.srtp_keying), book)?;
+    let default = shared.settings.srtp;
+    let default = book.map_or(default, |number| number.srtp(default));
+    let srtp = srtp(given(body.srtp), given(body.srtp_keying), default)?;
     let outgoing = book
         .map(|number| number.outgoing.clone())
         .unwrap_or_default();
@@ -121,12 +123,7 @@ async fn prepare(shared: &Shared, app: AppId, body: Body) -> Result<Dial, ApiErr
     })
 }
 
-fn srtp(
-    policy: Option<String>,
-    keying: Option<String>,
-    book: Option<&Arc<Number>>,
-) -> Result<Srtp, ApiError> {
-    let mut srtp = book.map_or(Srtp::OFF, |number| number.srtp(SrtpPolicy::Off));
+fn srtp(policy: Option<String>, keying: Option<String>, mut srtp: Srtp) -> Result<Srtp, ApiError> {
     if let Some(text) = policy {
         let problem = "write off, optional or required";
         let policy = SrtpPolicy::from_name(&text);

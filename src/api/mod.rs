@@ -30,6 +30,7 @@ use crate::call::event::CallEvent;
 use crate::call::request::{CallReply, CallRequest};
 use crate::config::{Config, MediaServer, Rooms};
 use crate::ids::ShardId;
+use crate::keying::{Srtp, SrtpPolicy};
 use crate::shard::mailbox::Shards;
 use crate::store::{Store, StoreError};
 
@@ -102,6 +103,8 @@ pub struct ApiSettings {
     pub ws_grace: Duration,
     /// How long an outgoing call may ring.
     pub answer_timeout: Duration,
+    /// How media is protected where neither request nor number says.
+    pub srtp: Srtp,
     /// A WebSocket's client is pinged this often.
     pub ws_ping: Duration,
     /// A WebSocket's client that said nothing for this long, not even a pong,
@@ -133,6 +136,10 @@ impl ApiSettings {
             ws_ping: Duration::from_secs(5),
             ws_silence: Duration::from_secs(15),
             answer_timeout: config.calls.answer_timeout,
+            srtp: Srtp {
+                policy: config.calls.srtp.unwrap_or(SrtpPolicy::Off),
+                keying: config.calls.srtp_keying,
+            },
             ipv4: config.sip.listen.iter().any(|socket| socket.is_ipv4()),
             ipv6: config.sip.listen.iter().any(|socket| socket.is_ipv6()),
         }

@@ -20,7 +20,7 @@ use crate::call::room::{RoomNotice, RoomRequest};
 use crate::call::state::{Call, Phase};
 use crate::clock::WallClock;
 use crate::ids::{CallId, ListenerId, RequestId, RoomKey, SessionId, ShardId};
-use crate::keying::Fingerprint;
+use crate::keying::{Fingerprint, Srtp};
 use crate::sip::agent::{Agent, Event, Transmit};
 use crate::timers::Timers;
 
@@ -45,6 +45,8 @@ pub struct CallSettings {
     pub listeners: Vec<SocketAddr>,
     /// Where rooms are.
     pub rooms: RoomBackend,
+    /// How media of incoming calls is protected whose number does not say.
+    pub srtp: Srtp,
     /// Of the certificate for DTLS; without one there is none.
     pub fingerprint: Option<Fingerprint>,
     /// Where call ids come from.

@@ -14,7 +14,6 @@ use crate::call::request::{CallError, CallReply, Direction, Stream};
 use crate::call::room::{LegAddress, Place, RoomRequest};
 use crate::call::state::{Call, Phase};
 use crate::ids::{CallId, RequestId, RoomKey, SessionId};
-use crate::keying::Srtp;
 use crate::sdp::{Codec, Session};
 use crate::sip::agent::{Authorization, Body, Credentials, IncomingInvite, Rejection};
 use crate::sip::digest::Algorithm;
@@ -139,7 +138,7 @@ impl Calls {
             sip_call_id: Arc::from(invite.sip_call_id.as_str()),
             sip_code: Some(100),
             ipv6,
-            srtp: number.srtp(Srtp::WHERE_OFFERED),
+            srtp: number.srtp(self.settings.srtp),
             ..Call::new(id, app, Direction::Incoming, invite.source, now, phase)
         };
         self.calls.insert(id, call);

@@ -85,6 +85,8 @@ pub struct Calls {
     pub ws_grace_s: Setting<Whole>,
     pub max_calls: Setting<Whole>,
     pub drain_timeout_s: Setting<Whole>,
+    pub srtp: Setting<String>,
+    pub srtp_keying: Setting<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::book::Book;
+use crate::keying::{SrtpKeying, SrtpPolicy};
 
 mod error;
 mod file;
@@ -227,6 +228,12 @@ pub struct Calls {
     pub max_calls: usize,
     /// How long calls may go on after SIGTERM before they are ended.
     pub drain_timeout: Duration,
+    /// Whether media is protected where neither request nor number says;
+    /// `None`: of incoming calls where the caller offers it, of outgoing ones
+    /// not.
+    pub srtp: Option<SrtpPolicy>,
+    /// Where the keys of our offers come from, where neither says.
+    pub srtp_keying: SrtpKeying,
 }
 
 /// How hooks are posted.

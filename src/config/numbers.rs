@@ -11,7 +11,6 @@ use crate::book::{
     Number, Outgoing, SipAuth, SipServer, comparable,
 };
 use crate::ids::AppId;
-use crate::keying::{SrtpKeying, SrtpPolicy};
 
 use super::ConfigError;
 use super::error::Source;
@@ -107,18 +106,8 @@ fn number(
             sip_proxy: read_server(source, &record.sip_proxy)?,
             sip_auth: read_auth(source, &record.sip_auth)?,
         },
-        srtp: read_word(
-            source,
-            &record.srtp,
-            SrtpPolicy::from_name,
-            "\"off\", \"optional\" or \"required\"",
-        )?,
-        srtp_keying: read_word(
-            source,
-            &record.srtp_keying,
-            SrtpKeying::from_name,
-            "\"sdes\" or \"dtls\"",
-        )?,
+        srtp: read_word(source, &record.srtp, values::srtp)?,
+        srtp_keying: read_word(source, &record.srtp_keying, values::srtp_keying)?,
     })
 }
 
@@ -269,16 +258,15 @@ fn read_server(
 fn read_word<T>(
     source: &Source<'_>,
     setting: &Setting<String>,
-    from_name: fn(&str) -> Option<T>,
-    words: &str,
+    read: fn(&str) -> Result<T, values::Problem>,
 ) -> Result<Option<T>, ConfigError> {
     let Some(setting) = setting else {
         return Ok(None);
     };
-    let text = setting.get_ref();
-    let known = from_name(text);
-    let unknown = || source.error(setting.span(), format!("{text:?} is not {words}"));
-    known.map(Some).ok_or_else(unknown)
+    let value = read(setting.get_ref());
+    value
+        .map(Some)
+        .map_err(|problem| source.error(setting.span(), problem))
 }
 
 fn optional(source: &Source<'_>, setting: &Setting<String>) -> Result<Option<String>, ConfigError> {

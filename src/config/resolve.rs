@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use toml::Spanned;
 
+use crate::keying::SrtpKeying;
+
 use super::error::Source;
 use super::file::{self, File, Setting, Whole};
 use super::values::{self, Problem};
@@ -52,6 +54,7 @@ pub(super) fn resolve(
     let reader = Reader { source, env };
     let cores = reader.cores(&file, machine)?;
     let sip = reader.sip(&file)?;
+    let calls = reader.calls(&file)?;
     Ok(Config {
         file: path.map(Path::to_path_buf),
         data_dir: reader.data_dir(&file)?,
@@ -61,10 +64,10 @@ pub(super) fn resolve(
         rtp: reader.rtp(&file, cores.len(), &sip)?,
         rooms: rooms::rooms(&reader, &file, &sip)?,
         webrtc: webrtc::webrtc(&reader, &file, cores.len(), &sip)?,
-        calls: reader.calls(&file)?,
         hooks: reader.hooks(&file)?,
         secret: reader.secret(&file)?,
         book: numbers::book(&reader.source, &file)?,
+        calls,
         cores,
         sip,
     })
@@ -409,7 +412,22 @@ impl Reader<'_> {
 
     fn calls(&self, file: &File) -> Result<Calls, ConfigError> {
         let calls = &file.calls;
+        let policy = self.text(Some("RINGWIRE_SRTP"), &calls.srtp, "calls.srtp", "");
+        let keying = self.text(
+            Some("RINGWIRE_SRTP_KEYING"),
+            &calls.srtp_keying,
+            "calls.srtp_keying",
+            "",
+        );
         Ok(Calls {
+            srtp: match policy {
+                (_, Origin::Default(_)) => None,
+                found => Some(self.parse(found, values::srtp)?),
+            },
+            srtp_keying: match keying {
+                (_, Origin::Default(_)) => SrtpKeying::default(),
+                found => self.parse(found, values::srtp_keying)?,
+            },
             answer_timeout: self.seconds(&calls.answer_timeout_s, 180, 1..=DAY_S)?,
             ws_grace: self.seconds(&calls.ws_grace_s, 10, 0..=DAY_S)?,
             max_calls: self.whole(&calls.max_calls, 10_000, 1..=10_000_000, "calls")? as usize,

@@ -488,3 +488,42 @@ fn the_shared_port_is_read_from_file_and_environment_and_checked() {
     let env = [("RINGWIRE_WEBRTC_PORT", "many")];
     assert!(load_with("", &env).is_err());
 }
+
+#[test]
+fn how_media_is_protected_is_said_by_the_number_and_by_calls() {
+    let numbers = "[[number]]\nnumber = \"1\"\n[[number]]\nnumber = \"2\"\nsrtp = \"off\"\nsrtp_keying = \"sdes\"\n";
+    let of = |config: &Config, number: &str| {
+        let number = config.book.number(number).unwrap();
+        (number.srtp, number.srtp_keying)
+    };
+    let config = load(numbers);
+    assert_eq!(config.calls.srtp, None);
+    assert_eq!(of(&config, "1"), (None, None));
+    assert_eq!(of(&config, "2"), (Some(SrtpPolicy::Off), Some(SrtpKeying::Sdes)));
+    let file = format!("[calls]\nsrtp = \"required\"\nsrtp_keying = \"dtls\"\n{numbers}");
+    let config = load(&file);
+    assert_eq!(config.calls.srtp, Some(SrtpPolicy::Required));
+    assert_eq!(config.calls.srtp_keying, SrtpKeying::Dtls);
+    let env = [
+        ("RINGWIRE_SRTP", "optional"),
+        ("RINGWIRE_SRTP_KEYING", "sdes"),
+    ];
+    let config = load_with(&file, &env).unwrap();
+    assert_eq!(config.calls.srtp, Some(SrtpPolicy::Optional));
+    assert_eq!(config.calls.srtp_keying, SrtpKeying::Sdes);
+}
+
+#[test]
+fn an_srtp_word_that_is_none_is_told_with_its_field_and_the_right_ones() {
+    let told = error("[calls]\nsrtp = \"require\"");
+    assert!(
+        told.starts_with("gateway.toml:2:8: calls.srtp: \"require\" is none of"),
+        "{told}"
+    );
+    assert!(told.ends_with("did you mean \"required\"?"), "{told}");
+    let told = error("[[number]]\nnumber = \"1\"\nsrtp_keying = \"zrtp\"");
+    assert!(
+        told.contains("srtp_keying: \"zrtp\" is none of \"sdes\", \"dtls\""),
+        "{told}"
+    );
+}

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 
 use crate::book::HookContentType;
 use crate::book::values::nearest;
+use crate::keying::{SrtpKeying, SrtpPolicy};
 
 use super::{LogFormat, MediaBackend, rooms};
 
@@ -112,6 +113,24 @@ pub fn backend(text: &str) -> Result<MediaBackend, Problem> {
             ("uring", MediaBackend::Uring),
             ("poll", MediaBackend::Poll),
         ],
+    )
+}
+
+pub fn srtp(text: &str) -> Result<SrtpPolicy, Problem> {
+    word(
+        text,
+        &[
+            ("off", SrtpPolicy::Off),
+            ("optional", SrtpPolicy::Optional),
+            ("required", SrtpPolicy::Required),
+        ],
+    )
+}
+
+pub fn srtp_keying(text: &str) -> Result<SrtpKeying, Problem> {
+    word(
+        text,
+        &[("sdes", SrtpKeying::Sdes), ("dtls", SrtpKeying::Dtls)],
     )
 }
 

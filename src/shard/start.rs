@@ -375,6 +375,14 @@ impl Plan {
             realm: "ringwire".to_string(),
             listeners: listeners.iter().map(|l| l.advertised).collect(),
             rooms: self.room_backend(),
+            srtp: Srtp {
+                policy: self
+                    .config
+                    .calls
+                    .srtp
+                    .unwrap_or(Srtp::WHERE_OFFERED.policy),
+                keying: self.config.calls.srtp_keying,
+            },
             fingerprint: Some(self.dtls.fingerprint()),
             seed: rand::random(),
         };

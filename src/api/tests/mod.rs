@@ -117,6 +117,7 @@ fn settings() -> ApiSettings {
         token_ttl: Duration::from_secs(3600),
         ws_grace: Duration::from_millis(50),
         answer_timeout: Duration::from_secs(180),
+        srtp: crate::keying::Srtp::OFF,
         ws_ping: Duration::from_millis(50),
         ws_silence: Duration::from_millis(500),
         ipv4: true,

@@ -113,6 +113,7 @@ impl House {
             realm: "ringwire".to_string(),
             listeners: vec![gateway],
             rooms,
+            srtp: crate::keying::Srtp::WHERE_OFFERED,
             fingerprint: None,
             seed: [2; 32],
         };
