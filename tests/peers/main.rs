@@ -36,6 +36,7 @@ mod caller;
 mod challenge;
 mod configuration;
 mod external_room;
+mod dtls;
 mod forking;
 mod hold;
 mod hooks;

@@ -16,7 +16,7 @@ use crate::support::baresip::Codec;
 use crate::support::gateway::Gateway;
 use crate::support::rtp::packet;
 use crate::support::sip::{OurCall, SipMessage, SipPeer, audio_at, pcmu_at};
-use crate::support::{Baresip, eventually};
+use crate::support::{Baresip, WebSocket, eventually};
 
 const ALICE_HERTZ: u32 = 440;
 const BOB_HERTZ: u32 = 1000;
@@ -56,6 +56,17 @@ fn both_hear_the_other(theirs: [&str; 2], srtp: &str, keying: &str, security: [&
     }
     alice.wait_until_heard(SECONDS);
     bob.wait_until_heard(SECONDS);
+    for live in gateway.live_calls() {
+        let suite = live["srtp_suite"].as_str();
+        let known = suite.and_then(Suite::from_name).is_some();
+        assert_eq!(known, live["security"] != "none", "{live}");
+    }
+    if keying == "dtls" {
+        // Their configuration has no rtcp-mux: RTCP shakes hands by itself.
+        alice.wait_for("CALL_RTCP");
+        bob.wait_for("CALL_RTCP");
+        assert_eq!(gateway.dropped("dtls"), 0);
+    }
 
     let deleted = gateway.api().delete(&format!("/call/{}", call.id));
     assert_eq!(deleted.status, 200);
@@ -176,10 +187,7 @@ impl Caller {
     fn next(&mut self) -> Vec<u8> {
         self.sequence += 1;
         let plain = packet(0, self.sequence, u32::from(self.sequence) * 160, 9, 0x44);
-        in_slot(&plain, |packet| {
-            let sealable = Sealable::new(packet).expect("room");
-            self.protector.rtp(sealable).expect("protected");
-        })
+        protect(&mut self.protector, &plain)
     }
 
     fn send(&self, bytes: &[u8]) {
@@ -210,7 +218,15 @@ impl Caller {
     }
 }
 
-fn in_slot(bytes: &[u8], act: impl FnOnce(&mut Packet<'_>)) -> Vec<u8> {
+/// RTP as it goes out under this key.
+pub fn protect(protector: &mut Protector, plain: &[u8]) -> Vec<u8> {
+    in_slot(plain, |packet| {
+        let sealable = Sealable::new(packet).expect("room");
+        protector.rtp(sealable).expect("protected");
+    })
+}
+
+pub fn in_slot(bytes: &[u8], act: impl FnOnce(&mut Packet<'_>)) -> Vec<u8> {
     let mut slot = vec![0; SLOT_SIZE];
     slot[..bytes.len()].copy_from_slice(bytes);
     let mut packet = Packet::new(MediaPort(0), None, &mut slot, bytes.len());
@@ -269,7 +285,56 @@ fn a_number_that_requires_protection_refuses_a_plain_offer() {
         let mut call = sip.invite(gateway.sip(), number, &offer);
         let refusal = sip.expect_final("INVITE");
         assert_eq!(refusal.status(), Some(488), "{number}");
+        assert!(refusal.header("warning").contains("SRTP"), "{refusal:?}");
         sip.acknowledge_refusal(&mut call, &refusal);
     }
     assert_eq!(gateway.calls(), 0);
+}
+
+#[test]
+fn an_accept_that_cannot_be_protected_has_an_error_of_its_own() {
+    let mut gateway = Gateway::with()
+        .calls("srtp = \"required\"")
+        .number("7004", "client_id = \"desk\"")
+        .number("7005", "client_id = \"desk\"\nsrtp = \"off\"")
+        .start();
+    let body = json!({ "client_id": "desk", "ttl": 600 });
+    let data = gateway.api().post("/token/notify", &body).data();
+    let path = data["notify_ws"].as_str().expect("notify_ws");
+    let _desk = WebSocket::open(&gateway, path);
+    let mut sip = SipPeer::open(&mut gateway.ports, Ipv4Addr::LOCALHOST.into());
+    let media = SocketAddr::from((Ipv4Addr::LOCALHOST, gateway.ports.one()));
+    for (number, offer) in [("7004", pcmu_at(media)), ("7005", savp(media, 1))] {
+        let mut call = sip.invite(gateway.sip(), number, &offer);
+        let id = eventually("the call", || {
+            let calls = gateway.live_calls();
+            Some(calls.first()?["call_id"].as_str()?.to_owned())
+        });
+        let accept = json!({"action": "Accept", "stream": {"room": "r", "peer": "p"}});
+        let refused = gateway
+            .api()
+            .post(&format!("/call/incoming/{id}/action"), &accept);
+        assert_eq!(refused.status, 409, "{:?}", refused.body);
+        assert_eq!(refused.body["error"], "NO_COMMON_SECURITY");
+        let refusal = sip.expect_final("INVITE");
+        assert_eq!(refusal.status(), Some(488), "{number}");
+        sip.acknowledge_refusal(&mut call, &refusal);
+        gateway.wait_until_idle();
+        let ended = gateway.api().get(&format!("/call/{id}")).data();
+        assert_eq!(ended["end_reason"], "no_common_security", "{ended}");
+    }
+}
+
+#[test]
+fn a_required_call_never_falls_back_to_plain_by_a_new_offer() {
+    let mut caller = Caller::start();
+    caller.assert_heard();
+    let media = caller.socket.local_addr().expect("an address");
+    let plain = pcmu_at(media).replace("tester 1 1", "tester 1 2");
+    caller.sip.request(&mut caller.call, "INVITE", &plain);
+    let refusal = caller.sip.expect_final("INVITE");
+    assert_eq!(refusal.status(), Some(488));
+    assert!(refusal.header("warning").contains("SRTP"), "{refusal:?}");
+    caller.sip.acknowledge_refusal(&mut caller.call, &refusal);
+    caller.assert_heard();
 }
