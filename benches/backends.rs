@@ -1,5 +1,6 @@
 //! The relay over loopback: each backend with the whole packet logic, against
-//! a bare epoll forwarder that parses nothing, in the same run.
+//! a bare epoll forwarder that parses nothing, in the same run; in the clear,
+//! and from the clear to SRTP.
 //!
 //! `cargo bench --bench backends -- [calls] [seconds]`
 //!
@@ -20,6 +21,9 @@ use ringwire::ids::{CodecId, ListenerId, MediaPort};
 use ringwire::io::affinity::{allowed_cores, pin_to_core};
 use ringwire::io::sockets::{bind_media, raise_file_limit};
 use ringwire::io::{Backend, BackendChoice, BackendSettings, Core};
+use ringwire::keying::{MasterKey, Security, Suite};
+use ringwire::media::packet::SLOT_SIZE;
+use ringwire::media::srtp::{Protector, Sealable};
 use ringwire::media::{
     Latch, LegOptions, Notice, Packet, PayloadMapping, Remote, Table, TableSettings,
 };
@@ -44,13 +48,13 @@ fn main() -> io::Result<()> {
         "{:<28}{:>10}{:>10}{:>12}{:>8}{:>10}",
         "forwarder", "load", "pps", "µs CPU/pkt", "lost", "vs bare"
     );
+    let mut kinds = vec![Kind::Bare];
+    for choice in [BackendChoice::Poll, BackendChoice::Uring] {
+        kinds.extend(TO.map(|suite| Kind::Backend(choice, suite)));
+    }
     for load in [Load::Saturated, Load::Voice] {
         let mut bare = None;
-        for kind in [
-            Kind::Bare,
-            Kind::Backend(BackendChoice::Poll),
-            Kind::Backend(BackendChoice::Uring),
-        ] {
+        for kind in kinds.iter().copied() {
             let figure = measure(kind, load, calls, time, &cores)?;
             let bare = *bare.get_or_insert(figure.micros);
             println!(
@@ -70,15 +74,42 @@ fn main() -> io::Result<()> {
 #[derive(Clone, Copy)]
 enum Kind {
     Bare,
-    Backend(BackendChoice),
+    /// The far side is in the clear, or under SRTP with this suite.
+    Backend(BackendChoice, Option<Suite>),
 }
 
+/// What the far side takes.
+const TO: [Option<Suite>; 3] = [
+    None,
+    Some(Suite::Aes128CmSha1_80),
+    Some(Suite::AeadAes128Gcm),
+];
+
 impl Kind {
+    /// What the far side makes of its RTP.
+    fn spoken(self, plain: &[u8]) -> Vec<u8> {
+        let mut slot = [0; SLOT_SIZE];
+        slot[..plain.len()].copy_from_slice(plain);
+        let mut packet = Packet::new(MediaPort(0), None, &mut slot, plain.len());
+        if let Kind::Backend(_, Some(suite)) = self {
+            let mut protector = Protector::new(&key(suite)).expect("a key");
+            let sealable = Sealable::new(&mut packet).expect("room");
+            protector.rtp(sealable).expect("protected");
+        }
+        packet.bytes().to_vec()
+    }
+
     fn name(self) -> &'static str {
         match self {
             Kind::Bare => "bare epoll, no parsing",
-            Kind::Backend(BackendChoice::Poll) => "poll, packet logic",
-            Kind::Backend(_) => "uring, packet logic",
+            Kind::Backend(BackendChoice::Poll, None) => "poll, plain to plain",
+            Kind::Backend(BackendChoice::Poll, Some(Suite::AeadAes128Gcm)) => {
+                "poll, plain to GCM-128"
+            }
+            Kind::Backend(BackendChoice::Poll, Some(_)) => "poll, plain to AES_CM_80",
+            Kind::Backend(_, None) => "uring, plain to plain",
+            Kind::Backend(_, Some(Suite::AeadAes128Gcm)) => "uring, plain to GCM-128",
+            Kind::Backend(_, Some(_)) => "uring, plain to AES_CM_80",
         }
     }
 }
@@ -168,7 +199,9 @@ fn measure(
             }
             match kind {
                 Kind::Bare => bare(&sockets, &sinks, &stop),
-                Kind::Backend(choice) => gateway(choice, sockets, source, &sinks, &stop),
+                Kind::Backend(choice, suite) => {
+                    gateway(choice, suite, sockets, source, &sinks, &stop)
+                }
             }
         })
     };
@@ -179,7 +212,7 @@ fn measure(
     thread::sleep(Duration::from_millis(300));
     for round in 0..2 {
         for (n, address) in away.iter().enumerate() {
-            let _ = far.sinks[n % SINKS].send_to(&rtp(n, round), address);
+            let _ = far.sinks[n % SINKS].send_to(&kind.spoken(&rtp(n, round)), address);
             if n % 32 == 31 {
                 thread::sleep(Duration::from_millis(1));
             }
@@ -320,6 +353,7 @@ impl Core for Relay {
 /// The gateway's own path: backend, table, notices.
 fn gateway(
     choice: BackendChoice,
+    suite: Option<Suite>,
     sockets: Vec<[UdpSocket; 2]>,
     source: SocketAddr,
     sinks: &[SocketAddr],
@@ -343,7 +377,14 @@ fn gateway(
                     echo: false,
                 },
             );
-            table.set_remote(now, leg, remote(peer));
+            let security = match suite.filter(|_| side == 1) {
+                Some(suite) => Security::Sdes {
+                    send: key(suite),
+                    receive: key(suite),
+                },
+                None => Security::Plain,
+            };
+            table.set_remote(now, leg, remote(peer, security));
             linked.push(leg);
         }
         table.link(linked[0], linked[1]);
@@ -366,7 +407,15 @@ fn gateway(
     Ok(())
 }
 
-fn remote(peer: SocketAddr) -> Remote {
+fn key(suite: Suite) -> MasterKey {
+    MasterKey {
+        suite,
+        key: vec![7; suite.key_len()],
+        salt: vec![9; suite.salt_len()],
+    }
+}
+
+fn remote(peer: SocketAddr, security: Security) -> Remote {
     Remote {
         rtp: peer,
         rtcp: peer,
@@ -375,7 +424,7 @@ fn remote(peer: SocketAddr) -> Remote {
         receive: true,
         held: false,
         latch: Latch::Strict,
-        security: ringwire::keying::Security::Plain,
+        security,
         payloads: vec![PayloadMapping {
             codec: CodecId(8),
             receive: 8,
