@@ -19,6 +19,7 @@ use crate::call::{CallSettings, Calls, RoomBackend};
 use crate::clock::WallClock;
 use crate::config::{self, Config, MediaBackend};
 use crate::ids::{ListenerId, ShardId};
+use crate::keying::Srtp;
 use crate::io::dtls::OpenSslEngine;
 use crate::io::{Backend, BackendChoice, BackendSettings, PortPool, affinity, sockets};
 use crate::media::{DtlsEngine, Table, TableSettings};
