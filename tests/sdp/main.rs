@@ -3,6 +3,7 @@
 //! input does.
 
 mod dialog;
+mod exercise;
 mod hostile;
 mod offer_answer;
 mod real_devices;
