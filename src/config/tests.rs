@@ -382,6 +382,7 @@ fn the_defaults_that_the_example_states_are_the_defaults() {
     stated.public.v6_is_set = false;
     stated.file = None;
     stated.webrtc.advertise.clear();
+    stated.calls.srtp = None;
     let defaults = Config::load_on(&machine(), None, |_| None).unwrap();
     assert_eq!(format!("{stated:?}"), format!("{defaults:?}"));
 }

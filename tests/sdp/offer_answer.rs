@@ -183,7 +183,7 @@ fn an_answer_with_nothing_we_offered_is_refused() {
         ("m=audio 0 RTP/AVP 111", NegotiationError::NoAudio),
         ("m=video 4000 RTP/AVP 111", NegotiationError::Mismatch),
         ("a=sendrecv", NegotiationError::Mismatch),
-        ("m=audio 4000 RTP/SAVP 111", NegotiationError::Profile),
+        ("m=audio 4000 RTP/SAVP 111", NegotiationError::Crypto),
     ] {
         assert_eq!(apply_answer(&narrow, &peer(lines)), Err(error), "{lines}");
     }
@@ -312,7 +312,7 @@ fn an_offer_we_cannot_take_says_why() {
     for (offer, error) in [
         (peer("a=sendrecv"), NegotiationError::NoAudio),
         (peer("m=audio 0 RTP/AVP 0"), NegotiationError::NoAudio),
-        (peer("m=audio 4000 RTP/SAVP 0"), NegotiationError::Profile),
+        (peer("m=audio 4000 RTP/SAVP 0"), NegotiationError::SrtpOff),
         (
             peer("m=audio 4000 RTP/AVP 18"),
             NegotiationError::NoCommonCodec,

@@ -168,7 +168,7 @@ fn a_cisco_phone_has_video_and_slides_refused_in_their_places() {
 fn a_browser_is_refused_for_its_transport() {
     assert_eq!(
         answer(&real!("chromium"), &local(), ALL).unwrap_err(),
-        NegotiationError::Profile
+        NegotiationError::SrtpOff
     );
 }
 

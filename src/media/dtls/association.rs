@@ -66,6 +66,8 @@ pub(super) struct Attempt {
     pub(super) peer: SocketAddr,
     /// The ClientHello that began it; `None` for one of our own.
     pub(super) hello: Option<[u8; 32]>,
+    /// Records in the clear that were handed to it.
+    pub(super) taken: u32,
 }
 
 /// Something that speaks against a handshake, and when it is believed.

@@ -123,6 +123,7 @@ impl Table {
                 session,
                 peer,
                 hello: None,
+                taken: 0,
             });
         }
         self.drive(now, key, 0, Cause::Begin, |session, out| {
@@ -173,9 +174,12 @@ impl Table {
         match place {
             Some(place) if !begins || shared || known.attempts[place].hello == hello => {
                 // Another of its own addresses, where there are several.
-                known.attempts[place].peer = from;
+                let attempt = &mut known.attempts[place];
+                attempt.peer = from;
+                let mut records = admitted.records.into_owned();
+                records::renumber(&mut records, &mut attempt.taken);
                 self.drive(now, key, place, Cause::Datagram, |session, out| {
-                    session.handle(now, &admitted.records, out);
+                    session.handle(now, &records, out);
                 });
             }
             Some(_) | None if begins => self.begin(now, key, from, &admitted.records)?,
@@ -234,6 +238,7 @@ impl Table {
             session,
             peer: from,
             hello: records::hello_random(hello),
+            taken: 0,
         });
         let place = known.attempts.len() - 1;
         self.drive(now, key, place, cause, |session, out| {

@@ -68,6 +68,29 @@ pub(super) fn admissible(datagram: &[u8], peer: DtlsRole) -> Admitted<'_> {
     }
 }
 
+/// Sequence numbers that records in the clear get here: past those that a peer
+/// begins with.
+const FIRST_NUMBER: u64 = 1 << 32;
+
+/// Numbers the records in the clear anew, in the order they are handed on.
+/// Their own numbers are not authenticated either: one forged, and a session
+/// would take the peer's record of that number, or all below it, for replayed.
+/// What comes twice is known by its message number.
+pub(super) fn renumber(records: &mut [u8], taken: &mut u32) {
+    const NUMBER_AT: std::ops::Range<usize> = 5..11;
+    let mut at = 0;
+    while let Some((record, _)) = records.get(at..).and_then(split) {
+        let len = record.len();
+        if record[3..5] == [0, 0] {
+            let number = FIRST_NUMBER + u64::from(*taken);
+            *taken = taken.saturating_add(1);
+            let place = &mut records[at..at + len][NUMBER_AT];
+            place.copy_from_slice(&number.to_be_bytes()[2..]);
+        }
+        at += len;
+    }
+}
+
 /// The first record, and what lies behind it; `None` where no record of DTLS
 /// stands there.
 fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
@@ -186,6 +209,23 @@ mod tests {
         let admitted = admissible(&datagram, DtlsRole::Client);
         assert_eq!(*admitted.records, hello);
         assert!(admitted.has_alert);
+    }
+
+    #[test]
+    fn records_in_the_clear_are_numbered_anew_and_others_are_not() {
+        let mut records = [
+            record(HANDSHAKE, 0, &message(11)),
+            record(HANDSHAKE, 1, &[3; 40]),
+            record(CHANGE_CIPHER_SPEC, 0, &[1]),
+        ]
+        .concat();
+        let mut taken = 7;
+        renumber(&mut records, &mut taken);
+        assert_eq!(taken, 9);
+        let number = |at: usize| records[at + 5..at + 11].to_vec();
+        assert_eq!(number(0), [0, 1, 0, 0, 0, 7]);
+        assert_eq!(number(27), [0, 0, 0, 0, 0, 9]);
+        assert_eq!(number(80), [0, 1, 0, 0, 0, 8]);
     }
 
     #[test]
