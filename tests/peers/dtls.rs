@@ -31,7 +31,11 @@ fn forgeries(stranger: &mut OpenSslEngine) -> Vec<Vec<u8>> {
     let mut session = stranger.start(DtlsRole::Client).expect("a session");
     let mut hello = Vec::new();
     session.handle(Instant::now(), &[], &mut |d| hello = d.to_vec());
+    // With this number all that follow would count as replayed.
+    let mut last = record(20, &[1]);
+    last[5..11].fill(0xff);
     vec![
+        last,
         hello,
         record(21, &[2, 40]),
         record(22, &server_hello),

@@ -200,7 +200,11 @@ fn forgeries(engine: &mut OpenSslEngine, now: Instant) -> Vec<Vec<u8>> {
     let mut server_hello = vec![254, 253];
     server_hello.extend([9; 32]);
     server_hello.extend([0, 0xc0, 0x2b, 0, 0, 0]);
+    // With this number all that follow would count as replayed.
+    let mut last = record(20, &[1]);
+    last[5..11].fill(0xff);
     vec![
+        last,
         hello_of(stranger.as_mut(), now),
         message(2, 0, &server_hello),
         message(2, 1, &server_hello),
