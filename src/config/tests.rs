@@ -500,7 +500,10 @@ fn how_media_is_protected_is_said_by_the_number_and_by_calls() {
     let config = load(numbers);
     assert_eq!(config.calls.srtp, None);
     assert_eq!(of(&config, "1"), (None, None));
-    assert_eq!(of(&config, "2"), (Some(SrtpPolicy::Off), Some(SrtpKeying::Sdes)));
+    assert_eq!(
+        of(&config, "2"),
+        (Some(SrtpPolicy::Off), Some(SrtpKeying::Sdes))
+    );
     let file = format!("[calls]\nsrtp = \"required\"\nsrtp_keying = \"dtls\"\n{numbers}");
     let config = load(&file);
     assert_eq!(config.calls.srtp, Some(SrtpPolicy::Required));

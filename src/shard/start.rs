@@ -19,9 +19,9 @@ use crate::call::{CallSettings, Calls, RoomBackend};
 use crate::clock::WallClock;
 use crate::config::{self, Config, MediaBackend};
 use crate::ids::{ListenerId, ShardId};
-use crate::keying::Srtp;
 use crate::io::dtls::OpenSslEngine;
 use crate::io::{Backend, BackendChoice, BackendSettings, PortPool, affinity, sockets};
+use crate::keying::Srtp;
 use crate::media::{DtlsEngine, Table, TableSettings};
 use crate::shard::mailbox::{Mailbox, Receiver, Shards, Wake, room_shard};
 use crate::shard::outbox::Outbox;
@@ -377,11 +377,7 @@ impl Plan {
             listeners: listeners.iter().map(|l| l.advertised).collect(),
             rooms: self.room_backend(),
             srtp: Srtp {
-                policy: self
-                    .config
-                    .calls
-                    .srtp
-                    .unwrap_or(Srtp::WHERE_OFFERED.policy),
+                policy: self.config.calls.srtp.unwrap_or(Srtp::WHERE_OFFERED.policy),
                 keying: self.config.calls.srtp_keying,
             },
             fingerprint: Some(self.dtls.fingerprint()),
