@@ -4,12 +4,14 @@ use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::call::request::{Action, CallReply, CallRequest, Direction};
 
 use super::auth::Permit;
 use super::body::{StreamBody, read_json};
 use super::error::{ApiError, done};
+use super::openapi::{Denied, Done, Failure, JsonBody};
 use super::registry::Call;
 use super::{SHARD_TIMEOUT, Shared};
 use std::sync::Arc;
@@ -36,9 +38,14 @@ impl IncomingAction {
     }
 }
 
-#[derive(Deserialize)]
-struct ActionBody {
+/// What is to be done with a call.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = Action)]
+pub(super) struct ActionBody {
+    /// `Ring`, `Accept` or `End`; an outgoing call takes `End` only.
+    #[schema(required = true)]
     action: Option<String>,
+    /// Where its media goes; Accept needs it.
     #[serde(alias = "streaming")]
     stream: Option<StreamBody>,
 }
@@ -72,7 +79,32 @@ fn wrong_action(action: Option<&str>, known: &str) -> ApiError {
     }
 }
 
-/// `POST /call/incoming/{call_id}/action`
+/// Rings, answers or ends an incoming call.
+#[utoipa::path(
+    post,
+    path = "/call/incoming/{call_id}/action",
+    tag = "calls",
+    params(("call_id" = String, Path, description = "As `POST /call/outgoing` or the notification told it")),
+    request_body(content = ActionBody, example = json!({"action": "Accept", "stream": {"room": "r1", "peer": "phone"}})),
+    responses(
+        (status = 200, description = "Done, or being done", body = Done),
+        (status = 404, description = "`CALL_NOT_FOUND`", body = Failure),
+        (
+            status = 409,
+            description = "`WRONG_STATE`: for example Accept twice. `ROOM_FULL`, `PEER_EXISTS`, `NO_COMMON_CODEC`",
+            body = Failure
+        ),
+        (status = 422, description = "`RECORDING_UNAVAILABLE`", body = Failure),
+        (
+            status = 503,
+            description = "`OVERLOADED`, `PORTS_EXHAUSTED`, `DRAINING`, `MEDIA_UNAVAILABLE`: try again after `Retry-After`",
+            body = Failure,
+            headers(("Retry-After" = u32, description = "Seconds"))
+        ),
+        Denied,
+        JsonBody,
+    )
+)]
 pub async fn act_on_incoming(
     State(shared): State<Arc<Shared>>,
     Path(call_id): Path<String>,
@@ -85,7 +117,21 @@ pub async fn act_on_incoming(
     Ok(done())
 }
 
-/// `POST /call/outgoing/{call_id}/action`
+/// Ends an outgoing call.
+#[utoipa::path(
+    post,
+    path = "/call/outgoing/{call_id}/action",
+    tag = "calls",
+    params(("call_id" = String, Path, description = "As `POST /call/outgoing` or the notification told it")),
+    request_body(content = ActionBody, example = json!({"action": "End"})),
+    responses(
+        (status = 200, description = "Done, or being done", body = Done),
+        (status = 404, description = "`CALL_NOT_FOUND`", body = Failure),
+        (status = 409, description = "`WRONG_STATE`: for example Accept twice", body = Failure),
+        Denied,
+        JsonBody,
+    )
+)]
 pub async fn act_on_outgoing(
     State(shared): State<Arc<Shared>>,
     Path(call_id): Path<String>,
@@ -101,7 +147,21 @@ pub async fn act_on_outgoing(
     Ok(done())
 }
 
-/// `DELETE /call/{call_id}`
+/// Ends a call.
+///
+/// By CANCEL, 486 or BYE, whichever its state needs.
+#[utoipa::path(
+    delete,
+    path = "/call/{call_id}",
+    tag = "calls",
+    params(("call_id" = String, Path, description = "As `POST /call/outgoing` or the notification told it")),
+    responses(
+        (status = 200, description = "It is being ended", body = Done),
+        (status = 404, description = "`CALL_NOT_FOUND`", body = Failure),
+        (status = 409, description = "`WRONG_STATE`: for example Accept twice", body = Failure),
+        Denied,
+    )
+)]
 pub async fn end_any(
     State(shared): State<Arc<Shared>>,
     Path(call_id): Path<String>,
@@ -110,7 +170,21 @@ pub async fn end_any(
     end(&shared, &call_id, request, None).await
 }
 
-/// `DELETE /call/incoming/{call_id}`
+/// Ends an incoming call.
+///
+/// By CANCEL, 486 or BYE, whichever its state needs.
+#[utoipa::path(
+    delete,
+    path = "/call/incoming/{call_id}",
+    tag = "calls",
+    params(("call_id" = String, Path, description = "As `POST /call/outgoing` or the notification told it")),
+    responses(
+        (status = 200, description = "It is being ended", body = Done),
+        (status = 404, description = "`CALL_NOT_FOUND`", body = Failure),
+        (status = 409, description = "`WRONG_STATE`: for example Accept twice", body = Failure),
+        Denied,
+    )
+)]
 pub async fn end_incoming(
     State(shared): State<Arc<Shared>>,
     Path(call_id): Path<String>,
@@ -119,7 +193,21 @@ pub async fn end_incoming(
     end(&shared, &call_id, request, Some(Direction::Incoming)).await
 }
 
-/// `DELETE /call/outgoing/{call_id}`
+/// Ends an outgoing call.
+///
+/// By CANCEL, 486 or BYE, whichever its state needs.
+#[utoipa::path(
+    delete,
+    path = "/call/outgoing/{call_id}",
+    tag = "calls",
+    params(("call_id" = String, Path, description = "As `POST /call/outgoing` or the notification told it")),
+    responses(
+        (status = 200, description = "It is being ended", body = Done),
+        (status = 404, description = "`CALL_NOT_FOUND`", body = Failure),
+        (status = 409, description = "`WRONG_STATE`: for example Accept twice", body = Failure),
+        Denied,
+    )
+)]
 pub async fn end_outgoing(
     State(shared): State<Arc<Shared>>,
     Path(call_id): Path<String>,

@@ -9,6 +9,7 @@ use axum::http::{StatusCode, header};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::call::request::Stream;
 use crate::ids::{AppId, RoomKey};
@@ -21,10 +22,16 @@ pub const MAX_BODY: usize = 64 * 1024;
 const MAX_NAME: usize = 256;
 
 /// Where a call's media goes, as it is written.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(as = Stream)]
 pub struct StreamBody {
+    /// A room of the app; it comes to be with its first peer.
+    #[schema(required = true, min_length = 1, max_length = 256)]
     pub room: Option<String>,
+    /// The call's name in the room.
+    #[schema(required = true, min_length = 1, max_length = 256)]
     pub peer: Option<String>,
+    /// Not available yet.
     pub record: Option<bool>,
 }
 

@@ -7,8 +7,9 @@ use std::time::Duration;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde::Deserialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa::openapi::schema::Object;
 
 use crate::book::values;
 use crate::book::{Hook, HookContentType, Number, SipAuth, SipHost, SipServer};
@@ -19,33 +20,102 @@ use crate::keying::{Srtp, SrtpKeying, SrtpPolicy};
 use super::Shared;
 use super::body::{StreamBody, read_json};
 use super::error::{ApiError, success};
+use super::openapi::{Denied, Failure, JsonBody, Success, words};
 
 /// A name that is not found by then is not found (seconds).
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 /// A number or user name longer than this is none (bytes).
 const MAX_NUMBER: usize = 128;
 
-#[derive(Debug, Default, Deserialize)]
-struct Body {
+/// Whom to call, and where the call's media goes.
+///
+/// What the number book knows of `from_number` may be left out, or empty.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(as = OutgoingCallRequest)]
+pub(super) struct Body {
+    /// Host, host:port or a sip: URI.
     sip_server: Option<String>,
+    /// Where requests go instead; the same forms.
     sip_proxy: Option<String>,
     sip_auth: Option<AuthBody>,
+    /// Number or user name of the caller.
+    #[schema(required = true, min_length = 1, max_length = 128)]
     from_number: Option<String>,
+    /// Number or user name to call.
+    #[schema(required = true, min_length = 1, max_length = 128)]
     to_number: Option<String>,
+    /// An http:// or https:// URL that is told of the call's events.
     hook: Option<String>,
+    #[schema(schema_with = hook_content_types)]
     hook_content_type: Option<String>,
+    #[schema(required = true)]
     streaming: Option<StreamBody>,
+    /// Whether the callee's media is protected: `off`, `optional` or
+    /// `required`.
     srtp: Option<String>,
+    /// Where the keys come from: `sdes` or `dtls`.
     srtp_keying: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
-struct AuthBody {
+/// A call that exists.
+#[derive(Serialize, ToSchema)]
+#[schema(as = OutgoingCall)]
+pub(super) struct DialledView {
+    call_id: String,
+    /// May act on this call, and nothing else.
+    call_token: String,
+    /// Path of the call's WebSocket, with the token.
+    call_ws: String,
+}
+
+/// Credentials for the SIP server.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = SipAuth)]
+pub(super) struct AuthBody {
+    #[schema(required = true, min_length = 1)]
     username: Option<String>,
+    #[schema(required = true, min_length = 1)]
     password: Option<String>,
 }
 
-/// `POST /call/outgoing`
+fn hook_content_types() -> Object {
+    words(&["Json", "Protobuf"])
+}
+
+/// Calls somebody.
+///
+/// The answer comes as soon as the call exists; progress comes on its WebSocket
+/// and its hook.
+#[utoipa::path(
+    post,
+    path = "/call/outgoing",
+    tag = "calls",
+    request_body(content = Body, example = json!({
+        "sip_server": "sip.example.com",
+        "sip_auth": {"username": "100", "password": "secret"},
+        "from_number": "100",
+        "to_number": "+4930123456",
+        "streaming": {"room": "r1", "peer": "phone"}
+    })),
+    responses(
+        (status = 200, description = "The call exists", body = Success<DialledView>),
+        (status = 409, description = "`ROOM_FULL`, `PEER_EXISTS`", body = Failure),
+        (
+            status = 422,
+            description = "`HOST_NOT_FOUND`: no address that the gateway can send to. `RECORDING_UNAVAILABLE`",
+            body = Failure
+        ),
+        (status = 500, description = "`INTERNAL`", body = Failure),
+        (
+            status = 503,
+            description = "`OVERLOADED`, `PORTS_EXHAUSTED`, `DRAINING`, `MEDIA_UNAVAILABLE`: try again after `Retry-After`",
+            body = Failure,
+            headers(("Retry-After" = u32, description = "Seconds"))
+        ),
+        Denied,
+        JsonBody,
+    )
+)]
 pub async fn dial(
     State(shared): State<Arc<Shared>>,
     request: Request,
@@ -165,11 +235,11 @@ async fn start(shared: &Arc<Shared>, dial: Dial) -> Result<Response, ApiError> {
             let token = shared
                 .gate
                 .call_token(&app, call, shared.settings.token_ttl)?;
-            Ok(success(json!({
-                "call_id": call.to_string(),
-                "call_token": token,
-                "call_ws": format!("/call/outgoing/{call}?token={token}"),
-            })))
+            Ok(success(DialledView {
+                call_id: call.to_string(),
+                call_ws: format!("/call/outgoing/{call}?token={token}"),
+                call_token: token,
+            }))
         }
         CallReply::Refused(error) => Err(error.into()),
         _ => Err(ApiError::of_status(StatusCode::INTERNAL_SERVER_ERROR)),

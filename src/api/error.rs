@@ -5,10 +5,12 @@ use std::time::Duration;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use crate::call::request::CallError;
 use crate::shard::mailbox::MailboxError;
+
+use super::openapi::{Done, Failure, Success};
 
 /// What a client that met an overload is asked to wait before it tries again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -16,13 +18,13 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 const RETRY_AFTER_DRAINING: Duration = Duration::from_secs(30);
 
 /// Success with data.
-pub fn success(data: Value) -> Response {
-    Json(json!({ "status": true, "data": data })).into_response()
+pub fn success(data: impl Serialize) -> Response {
+    Json(Success { status: true, data }).into_response()
 }
 
 /// Success with nothing to say.
 pub fn done() -> Response {
-    Json(json!({ "status": true })).into_response()
+    Json(Done { status: true }).into_response()
 }
 
 /// A request that fails: status, code, and what was wrong and what to do.
@@ -111,7 +113,11 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let body = json!({ "status": false, "error": self.code, "message": self.message });
+        let body = Failure {
+            status: false,
+            error: self.code,
+            message: self.message,
+        };
         let mut response = (self.status, Json(body)).into_response();
         let headers = response.headers_mut();
         if let Some(wait) = self.retry_after {

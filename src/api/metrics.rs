@@ -16,6 +16,7 @@ use super::Shared;
 use super::directory::Listed;
 use super::error::{ApiError, done};
 use super::media_session::MediaSessions;
+use super::openapi::{Done, Failure};
 use super::registry::lock;
 
 /// What the api counts.
@@ -59,23 +60,51 @@ impl Counters {
     }
 }
 
-/// `GET /healthz`: the api runs.
+/// Says that the API runs.
+#[utoipa::path(
+    get,
+    path = "/healthz",
+    tag = "operation",
+    responses(
+        (status = 200, description = "It runs", body = Done),
+    )
+)]
 pub async fn healthz() -> Response {
     done()
 }
 
-/// `GET /readyz`: new calls are welcome, and every shard answers.
+/// Says whether new calls are welcome, and every shard answers.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    tag = "operation",
+    responses(
+        (status = 200, description = "New calls are welcome", body = Done),
+        (
+            status = 503,
+            description = "`DRAINING`: the gateway is ending. `OVERLOADED`: a shard does not answer",
+            body = Failure,
+            headers(("Retry-After" = u32, description = "Seconds"))
+        ),
+    )
+)]
 pub async fn readyz(State(shared): State<Arc<Shared>>) -> Result<Response, ApiError> {
     if shared.draining() {
         return Err(ApiError::draining());
     }
-    for shard in shared.shards.all() {
-        shared.ask(shard, CallRequest::Counters).await?;
-    }
+    shared.shards_answer().await?;
     Ok(done())
 }
 
-/// `GET /metrics`, in Prometheus' text format.
+/// Counts everything, for Prometheus.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    tag = "operation",
+    responses(
+        (status = 200, description = "Prometheus' text format", body = String, content_type = "text/plain"),
+    )
+)]
 pub async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     let mut shards = Vec::new();
     for shard in shared.shards.all() {

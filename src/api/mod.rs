@@ -15,7 +15,8 @@
 //! | `media_server`, `media_session` | the media server that rooms are on |
 //! | `messages`, `proto` | the messages, binary and JSON |
 //! | `metrics` | metrics and health |
-//! | `pages` | the SDK and the softphone page |
+//! | `openapi` | the description of the routes |
+//! | `pages` | the SDK, the softphone, the browsable description |
 
 use std::io;
 use std::sync::Arc;
@@ -50,6 +51,7 @@ mod media_session;
 mod messages;
 mod metrics;
 mod notify;
+mod openapi;
 mod pages;
 mod peer_events;
 mod peers;
@@ -242,6 +244,15 @@ impl Api {
         self.shared.draining.store(true, Ordering::SeqCst);
     }
 
+    /// Whether every shard answers.
+    ///
+    /// # Errors
+    /// The first one that does not, in words for people.
+    pub async fn shards_answer(&self) -> Result<(), String> {
+        let answered = self.shared.shards_answer().await;
+        answered.map_err(|error| error.message)
+    }
+
     /// Serves until `stop`. Then passes on the events that have come by then,
     /// closes the WebSockets, and gives hooks that wait a few seconds.
     pub async fn run(
@@ -302,6 +313,13 @@ impl Api {
 impl Shared {
     fn draining(&self) -> bool {
         self.draining.load(Ordering::SeqCst)
+    }
+
+    async fn shards_answer(&self) -> Result<(), ApiError> {
+        for shard in self.shards.all() {
+            self.ask(shard, CallRequest::Counters).await?;
+        }
+        Ok(())
     }
 
     /// Asks a shard; one that does not answer in time is overloaded.

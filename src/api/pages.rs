@@ -1,16 +1,17 @@
-//! `/sdk/` and `/phone/`: the client SDK and the softphone page, which are
-//! part of the binary.
+//! `/sdk/`, `/phone/` and `/docs/`: the client SDK, the softphone page and the
+//! browsable description of the API, which are part of the binary.
 
 use std::sync::LazyLock;
 
-use axum::Router;
 use axum::extract::Path;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
-use axum::routing::get;
 use sha2::{Digest, Sha256};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::error::ApiError;
+use super::openapi::Failure;
 
 /// A file of `web/`, and below which path it is served.
 struct Page {
@@ -47,6 +48,12 @@ const PAGES: &[Page] = pages! {
         "socket.js",
         "stats.js",
     ],
+    "docs": [
+        "docs.css",
+        "docs.js",
+        "index.html",
+        "schema.js",
+    ],
     "phone": [
         "api.js",
         "icon.svg",
@@ -74,24 +81,124 @@ static ETAGS: LazyLock<Vec<String>> = LazyLock::new(|| {
 });
 
 /// The routes of all pages.
-pub(super) fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
-    Router::new()
-        .route("/sdk/{file}", get(sdk))
-        .route("/phone", get(|| async { Redirect::permanent("phone/") }))
-        .route("/phone/", get(phone_page))
-        .route("/phone/{file}", get(phone))
+pub(super) fn router<S: Clone + Send + Sync + 'static>() -> OpenApiRouter<S> {
+    OpenApiRouter::new()
+        .routes(routes!(sdk))
+        .routes(routes!(phone_redirect))
+        .routes(routes!(phone_page))
+        .routes(routes!(phone))
+        .routes(routes!(docs_redirect))
+        .routes(routes!(docs_page))
+        .routes(routes!(docs))
 }
 
+/// Serves a file of the client SDK.
+#[utoipa::path(
+    get,
+    path = "/sdk/{file}",
+    operation_id = "sdk",
+    tag = "pages",
+    params(("file" = String, Path)),
+    responses(
+        (status = 200, description = "The file", content((String = "text/javascript"), (String = "text/markdown"), (String = "text/plain"))),
+        (status = 304, description = "The client has it already"),
+        (status = 404, description = "`NOT_FOUND`", body = Failure),
+    )
+)]
 async fn sdk(Path(file): Path<String>, headers: HeaderMap) -> Result<Response, ApiError> {
     page("sdk", &file, &headers)
 }
 
+/// Leads to the page.
+#[utoipa::path(
+    get,
+    path = "/phone",
+    operation_id = "phone_redirect",
+    tag = "pages",
+    responses(
+        (status = 308, description = "To `phone/`", headers(("Location" = String))),
+    )
+)]
+async fn phone_redirect() -> Redirect {
+    Redirect::permanent("phone/")
+}
+
+/// Serves a file of the softphone.
+#[utoipa::path(
+    get,
+    path = "/phone/{file}",
+    operation_id = "phone",
+    tag = "pages",
+    params(("file" = String, Path)),
+    responses(
+        (status = 200, description = "The file", content((String = "text/javascript"), (String = "text/css"), (String = "text/html"), (String = "image/svg+xml"))),
+        (status = 304, description = "The client has it already"),
+        (status = 404, description = "`NOT_FOUND`", body = Failure),
+    )
+)]
 async fn phone(Path(file): Path<String>, headers: HeaderMap) -> Result<Response, ApiError> {
     page("phone", &file, &headers)
 }
 
+/// Serves the softphone.
+#[utoipa::path(
+    get,
+    path = "/phone/",
+    operation_id = "phone_page",
+    tag = "pages",
+    responses(
+        (status = 200, description = "The file", body = String, content_type = "text/html"),
+        (status = 304, description = "The client has it already"),
+    )
+)]
 async fn phone_page(headers: HeaderMap) -> Result<Response, ApiError> {
     page("phone", "index.html", &headers)
+}
+
+/// Leads to the page.
+#[utoipa::path(
+    get,
+    path = "/docs",
+    operation_id = "docs_redirect",
+    tag = "pages",
+    responses(
+        (status = 308, description = "To `docs/`", headers(("Location" = String))),
+    )
+)]
+async fn docs_redirect() -> Redirect {
+    Redirect::permanent("docs/")
+}
+
+/// Serves a file of the page that shows this description.
+#[utoipa::path(
+    get,
+    path = "/docs/{file}",
+    operation_id = "docs",
+    tag = "pages",
+    params(("file" = String, Path)),
+    responses(
+        (status = 200, description = "The file", content((String = "text/javascript"), (String = "text/css"), (String = "text/html"), (String = "image/svg+xml"))),
+        (status = 304, description = "The client has it already"),
+        (status = 404, description = "`NOT_FOUND`", body = Failure),
+    )
+)]
+async fn docs(Path(file): Path<String>, headers: HeaderMap) -> Result<Response, ApiError> {
+    page("docs", &file, &headers)
+}
+
+/// Serves the page that shows this description.
+#[utoipa::path(
+    get,
+    path = "/docs/",
+    operation_id = "docs_page",
+    tag = "pages",
+    responses(
+        (status = 200, description = "The file", body = String, content_type = "text/html"),
+        (status = 304, description = "The client has it already"),
+    )
+)]
+async fn docs_page(headers: HeaderMap) -> Result<Response, ApiError> {
+    page("docs", "index.html", &headers)
 }
 
 fn page(directory: &str, file: &str, headers: &HeaderMap) -> Result<Response, ApiError> {
@@ -147,9 +254,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_file_of_the_sdk_and_the_phone_is_served() {
+    fn every_file_for_browsers_is_served() {
         let web = FilePath::new(env!("CARGO_MANIFEST_DIR")).join("web");
-        for directory in ["sdk", "phone"] {
+        for directory in ["sdk", "phone", "docs"] {
             for entry in fs::read_dir(web.join(directory)).unwrap() {
                 let name = entry.unwrap().file_name().into_string().unwrap();
                 if name.ends_with(".test.js") {

@@ -19,6 +19,7 @@ use crate::ids::{CallId, RoomKey};
 
 use super::Shared;
 use super::error::ApiError;
+use super::openapi::{Denied, Failure};
 use super::peers::peer_id;
 
 /// A peer that was just answered may ask for its events before the shard's
@@ -89,7 +90,21 @@ impl WebPeers {
     }
 }
 
-/// `GET /rooms/{room}/peers/{peer}/{id}/events`
+/// Follows a WebRTC peer by server-sent events.
+///
+/// `state`, `renegotiate` and, last, `left`.
+#[utoipa::path(
+    get,
+    path = "/rooms/{room}/peers/{peer}/{id}/events",
+    operation_id = "peer_events",
+    tag = "rooms",
+    params(("room" = String, Path), ("peer" = String, Path), ("id" = String, Path, description = "As the `Location` of the answer named it")),
+    responses(
+        (status = 200, description = "The events", body = String, content_type = "text/event-stream"),
+        (status = 404, description = "`PEER_NOT_FOUND`", body = Failure),
+        Denied,
+    )
+)]
 pub async fn events(
     State(shared): State<Arc<Shared>>,
     Path((room, peer, id)): Path<(String, String, String)>,

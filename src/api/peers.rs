@@ -17,13 +17,48 @@ use super::Shared;
 use super::auth::Permit;
 use super::body::{StreamBody, read_bytes};
 use super::error::{ApiError, done};
+use super::openapi::{Denied, Done, Failure};
 
 const SDP: &str = "application/sdp";
 const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
 /// RFC 5789 section 3.1.
 const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 
-/// `POST /rooms/{room}/peers/{peer}`
+/// Lets a browser, WHIP or WHEP client into a room.
+///
+/// A WebRTC peer that has this place already is replaced.
+#[utoipa::path(
+    post,
+    path = "/rooms/{room}/peers/{peer}",
+    tag = "rooms",
+    params(("room" = String, Path), ("peer" = String, Path)),
+    request_body(content = String, content_type = "application/sdp", description = "An SDP offer"),
+    responses(
+        (
+            status = 201,
+            description = "The SDP answer",
+            body = String,
+            content_type = "application/sdp",
+            headers(
+                ("Location" = String, description = "The peer from here on"),
+                ("ETag" = String, description = "Names the ICE session"),
+                ("Accept-Patch" = String),
+            )
+        ),
+        (status = 400, description = "`BAD_REQUEST`: the message says what is wrong with the SDP", body = Failure),
+        (status = 413, description = "`PAYLOAD_TOO_LARGE`: more than 64 KiB", body = Failure),
+        (status = 415, description = "`UNSUPPORTED_MEDIA_TYPE`", body = Failure),
+        (status = 409, description = "`ROOM_FULL`, `PEER_EXISTS`, `NO_COMMON_CODEC`", body = Failure),
+        (status = 422, description = "`WEBRTC_DISABLED`", body = Failure),
+        (
+            status = 503,
+            description = "`OVERLOADED`, `PORTS_EXHAUSTED`, `DRAINING`, `MEDIA_UNAVAILABLE`: try again after `Retry-After`",
+            body = Failure,
+            headers(("Retry-After" = u32, description = "Seconds"))
+        ),
+        Denied,
+    )
+)]
 pub async fn join(
     State(shared): State<Arc<Shared>>,
     Path((room, peer)): Path<(String, String)>,
@@ -71,8 +106,37 @@ pub async fn join(
     }
 }
 
-/// `PATCH /rooms/{room}/peers/{peer}/{id}`: a fragment (RFC 8840) or a whole
-/// new offer.
+/// Takes a fragment (RFC 8840) or a whole new offer of a WebRTC peer.
+#[utoipa::path(
+    patch,
+    path = "/rooms/{room}/peers/{peer}/{id}",
+    operation_id = "patch_peer",
+    tag = "rooms",
+    params(("room" = String, Path), ("peer" = String, Path), ("id" = String, Path, description = "As the `Location` of the answer named it")),
+    request_body(content((String = "application/trickle-ice-sdpfrag"), (String = "application/sdp"))),
+    responses(
+        (
+            status = 200,
+            description = "The answer to an offer, or to an ICE restart",
+            content((String = "application/sdp"), (String = "application/trickle-ice-sdpfrag")),
+            headers(("ETag" = String, description = "Names the ICE session"))
+        ),
+        (status = 204, description = "Taken; there is nothing to say"),
+        (status = 400, description = "`BAD_REQUEST`: the message says what is wrong with the SDP", body = Failure),
+        (status = 413, description = "`PAYLOAD_TOO_LARGE`: more than 64 KiB", body = Failure),
+        (status = 415, description = "`UNSUPPORTED_MEDIA_TYPE`", body = Failure),
+        (status = 404, description = "`PEER_NOT_FOUND`", body = Failure),
+        (status = 409, description = "`NO_COMMON_CODEC`, `WRONG_STATE`", body = Failure),
+        (status = 422, description = "`WEBRTC_DISABLED`", body = Failure),
+        (
+            status = 503,
+            description = "`OVERLOADED`, `PORTS_EXHAUSTED`, `DRAINING`, `MEDIA_UNAVAILABLE`: try again after `Retry-After`",
+            body = Failure,
+            headers(("Retry-After" = u32, description = "Seconds"))
+        ),
+        Denied,
+    )
+)]
 pub async fn patch(
     State(shared): State<Arc<Shared>>,
     Path((room, peer, id)): Path<(String, String, String)>,
@@ -120,7 +184,19 @@ pub async fn patch(
     }
 }
 
-/// `DELETE /rooms/{room}/peers/{peer}/{id}`
+/// Takes a WebRTC peer out of its room.
+#[utoipa::path(
+    delete,
+    path = "/rooms/{room}/peers/{peer}/{id}",
+    tag = "rooms",
+    params(("room" = String, Path), ("peer" = String, Path), ("id" = String, Path, description = "As the `Location` of the answer named it")),
+    responses(
+        (status = 200, description = "It is out", body = Done),
+        (status = 404, description = "`PEER_NOT_FOUND`", body = Failure),
+        (status = 422, description = "`WEBRTC_DISABLED`", body = Failure),
+        Denied,
+    )
+)]
 pub async fn leave(
     State(shared): State<Arc<Shared>>,
     Path((room, peer, id)): Path<(String, String, String)>,
@@ -136,8 +212,37 @@ pub async fn leave(
     }
 }
 
-/// `OPTIONS` on either path (RFC 9725 section 4.2): what may be sent.
+/// Says what may be sent (RFC 9725 section 4.2).
+#[utoipa::path(
+    options,
+    path = "/rooms/{room}/peers/{peer}",
+    operation_id = "options_of_place",
+    tag = "rooms",
+    params(("room" = String, Path), ("peer" = String, Path)),
+    responses(
+        (status = 204, description = "In the headers", headers(("Accept-Post" = String), ("Accept-Patch" = String))),
+    )
+)]
 pub async fn options() -> Response {
+    what_may_be_sent()
+}
+
+/// Says what may be sent (RFC 9725 section 4.2).
+#[utoipa::path(
+    options,
+    path = "/rooms/{room}/peers/{peer}/{id}",
+    operation_id = "options_of_peer",
+    tag = "rooms",
+    params(("room" = String, Path), ("peer" = String, Path), ("id" = String, Path, description = "As the `Location` of the answer named it")),
+    responses(
+        (status = 204, description = "In the headers", headers(("Accept-Post" = String), ("Accept-Patch" = String))),
+    )
+)]
+pub async fn options_of_one() -> Response {
+    what_may_be_sent()
+}
+
+fn what_may_be_sent() -> Response {
     let mut response = StatusCode::NO_CONTENT.into_response();
     let headers = response.headers_mut();
     headers.insert(

@@ -8,11 +8,15 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, patch, post};
 use tokio::sync::Semaphore;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::error::ApiError;
-use super::{Shared, actions, calls, dial, metrics, pages, peer_events, peers, tokens, ws};
+use super::{
+    Shared, actions, calls, dial, metrics, openapi, pages, peer_events, peers, tokens, ws,
+};
 
 /// Requests at a time; one more is told to come back.
 const MAX_REQUESTS: usize = 4_096;
@@ -29,55 +33,37 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         shared: shared.clone(),
         room: Semaphore::new(MAX_REQUESTS),
     });
-    Router::new()
-        .route("/call/outgoing", post(dial::dial))
-        .route(
-            "/call/outgoing/{call_id}",
-            get(ws::outgoing).delete(actions::end_outgoing),
-        )
-        .route(
-            "/call/outgoing/{call_id}/action",
-            post(actions::act_on_outgoing),
-        )
-        .route("/call/incoming/notify", get(ws::notify))
-        .route(
-            "/call/incoming/{call_id}",
-            get(ws::incoming).delete(actions::end_incoming),
-        )
-        .route(
-            "/call/incoming/{call_id}/action",
-            post(actions::act_on_incoming),
-        )
-        .route(
-            "/call/{call_id}",
-            delete(actions::end_any).get(calls::one_call),
-        )
-        .route("/calls", get(calls::all_calls))
-        .route("/rooms", get(calls::all_rooms))
-        .route("/rooms/{room}", get(calls::one_room))
-        .route(
-            "/rooms/{room}/peers/{peer}",
-            post(peers::join).options(peers::options),
-        )
-        .route(
-            "/rooms/{room}/peers/{peer}/{id}",
-            patch(peers::patch)
-                .delete(peers::leave)
-                .options(peers::options),
-        )
-        .route(
-            "/rooms/{room}/peers/{peer}/{id}/events",
-            get(peer_events::events),
-        )
-        .route("/token/notify", post(tokens::notify))
-        .route("/token/room", post(tokens::room))
-        .route("/healthz", get(metrics::healthz))
-        .route("/readyz", get(metrics::readyz))
-        .route("/metrics", get(metrics::metrics))
-        .merge(pages::router())
+    let (router, _) = described().split_for_parts();
+    router
         .fallback(|| async { ApiError::of_status(StatusCode::NOT_FOUND) })
         .with_state(shared)
         .layer(from_fn_with_state(guard, around))
+}
+
+/// Every route with its description. Further routers are merged here; theirs
+/// are described the same way.
+pub(super) fn described() -> OpenApiRouter<Arc<Shared>> {
+    OpenApiRouter::with_openapi(openapi::Base::openapi())
+        .routes(routes!(dial::dial))
+        .routes(routes!(ws::outgoing, actions::end_outgoing))
+        .routes(routes!(actions::act_on_outgoing))
+        .routes(routes!(ws::notify))
+        .routes(routes!(ws::incoming, actions::end_incoming))
+        .routes(routes!(actions::act_on_incoming))
+        .routes(routes!(calls::one_call, actions::end_any))
+        .routes(routes!(calls::all_calls))
+        .routes(routes!(calls::all_rooms))
+        .routes(routes!(calls::one_room))
+        .routes(routes!(peers::join, peers::options))
+        .routes(routes!(peers::patch, peers::leave, peers::options_of_one))
+        .routes(routes!(peer_events::events))
+        .routes(routes!(tokens::notify))
+        .routes(routes!(tokens::room))
+        .routes(routes!(metrics::healthz))
+        .routes(routes!(metrics::readyz))
+        .routes(routes!(metrics::metrics))
+        .routes(routes!(openapi::description))
+        .merge(pages::router())
 }
 
 async fn around(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {

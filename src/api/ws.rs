@@ -18,13 +18,30 @@ use super::body::{MAX_BODY, name};
 use super::error::ApiError;
 use super::messages::Encoding;
 use super::notify::Subscription;
+use super::openapi::{Denied, Failure};
 use super::registry::{Call, MAX_SOCKETS, Missed};
 use super::{Shared, ws_requests};
 
 /// RFC 6455 section 7.4.1 and the IANA registry: "try again later".
 const TRY_AGAIN_LATER: u16 = 1013;
 
-/// `GET /call/outgoing/{call_id}`
+/// Follows an outgoing call on a WebSocket.
+///
+/// Binary frames carry protobuf, text frames the same in JSON; see
+/// `proto/sip_gateway.proto`.
+#[utoipa::path(
+    get,
+    path = "/call/outgoing/{call_id}",
+    operation_id = "outgoing_ws",
+    tag = "calls",
+    params(("call_id" = String, Path, description = "As `POST /call/outgoing` or the notification told it"), ("format" = Option<String>, Query, description = "`json` for text frames from the start")),
+    responses(
+        (status = 101, description = "A WebSocket from here on"),
+        (status = 404, description = "`CALL_NOT_FOUND`", body = Failure),
+        (status = 426, description = "`UPGRADE_REQUIRED`: this is a WebSocket", body = Failure),
+        Denied,
+    )
+)]
 pub async fn outgoing(
     State(shared): State<Arc<Shared>>,
     Path(call_id): Path<String>,
@@ -33,7 +50,23 @@ pub async fn outgoing(
     call_socket(shared, call_id, request, Direction::Outgoing).await
 }
 
-/// `GET /call/incoming/{call_id}`
+/// Follows an incoming call on a WebSocket.
+///
+/// Binary frames carry protobuf, text frames the same in JSON; see
+/// `proto/sip_gateway.proto`.
+#[utoipa::path(
+    get,
+    path = "/call/incoming/{call_id}",
+    operation_id = "incoming_ws",
+    tag = "calls",
+    params(("call_id" = String, Path, description = "As `POST /call/outgoing` or the notification told it"), ("format" = Option<String>, Query, description = "`json` for text frames from the start")),
+    responses(
+        (status = 101, description = "A WebSocket from here on"),
+        (status = 404, description = "`CALL_NOT_FOUND`", body = Failure),
+        (status = 426, description = "`UPGRADE_REQUIRED`: this is a WebSocket", body = Failure),
+        Denied,
+    )
+)]
 pub async fn incoming(
     State(shared): State<Arc<Shared>>,
     Path(call_id): Path<String>,
@@ -42,7 +75,23 @@ pub async fn incoming(
     call_socket(shared, call_id, request, Direction::Incoming).await
 }
 
-/// `GET /call/incoming/notify`
+/// Hears of incoming calls on a WebSocket.
+///
+/// Binary frames carry protobuf, text frames the same in JSON; see
+/// `proto/sip_gateway.proto`.
+#[utoipa::path(
+    get,
+    path = "/call/incoming/notify",
+    operation_id = "notify_ws",
+    tag = "calls",
+    params(("client_id" = Option<String>, Query, description = "Who listens; for the app_secret, as a notify token says it"), ("format" = Option<String>, Query, description = "`json` for text frames from the start")),
+    responses(
+        (status = 101, description = "A WebSocket from here on"),
+        (status = 429, description = "`TOO_MANY_SOCKETS`", body = Failure),
+        (status = 426, description = "`UPGRADE_REQUIRED`: this is a WebSocket", body = Failure),
+        Denied,
+    )
+)]
 pub async fn notify(
     State(shared): State<Arc<Shared>>,
     request: Request,

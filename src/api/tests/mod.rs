@@ -25,6 +25,7 @@ use crate::shard::mailbox::{ApiRequest, Mailbox, Shards, Wake};
 use crate::store::Store;
 
 mod hooks;
+mod openapi;
 mod peers;
 mod rest;
 mod sockets;
