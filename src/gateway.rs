@@ -14,7 +14,7 @@ use crate::banner;
 use crate::book::App;
 use crate::config::Config;
 use crate::ids::AppId;
-use crate::io::sockets;
+use crate::io::{ServiceManager, ServiceState, sockets};
 use crate::shard;
 use crate::store::Store;
 
@@ -34,6 +34,9 @@ pub fn run(mut config: Config) -> Result<(), Box<dyn Error>> {
         secret: secret.value.clone(),
     };
     let book = Arc::new(std::mem::take(&mut config.book).with_app(root));
+    let manager = ServiceManager::of_environment(|name| std::env::var(name).ok())
+        .map_err(|problem| format!("NOTIFY_SOCKET: cannot reach the service manager: {problem}"))?;
+    let manager = Arc::new(manager);
     if let Err(problem) = sockets::raise_file_limit() {
         warn!("the limit on open files stays as it is: {problem}");
     }
@@ -71,8 +74,13 @@ pub fn run(mut config: Config) -> Result<(), Box<dyn Error>> {
             &secret.value,
         )?;
         let mut end = Ok(());
+        tell(&manager, ServiceState::Ready);
+        if let Some(interval) = manager.watchdog_interval() {
+            tokio::spawn(feed_watchdog(manager.clone(), api.clone(), interval));
+        }
         api.run(listener, event_ends, async {
             end = wait_for_the_end(&running).await;
+            tell(&manager, ServiceState::Stopping);
             api.drain();
             running.drain(config.calls.drain_timeout).await;
         })
@@ -102,4 +110,23 @@ async fn wait_for_the_end(running: &shard::RunningShards) -> Result<(), Box<dyn 
     }
     info!("asked to end: no new calls from now on");
     Ok(())
+}
+
+/// Says that the service is alive as long as every shard answers; a gateway
+/// that stands still is started anew.
+async fn feed_watchdog(manager: Arc<ServiceManager>, api: Api, interval: Duration) {
+    let mut ticks = tokio::time::interval(interval);
+    loop {
+        ticks.tick().await;
+        match api.shards_answer().await {
+            Ok(()) => tell(&manager, ServiceState::Alive),
+            Err(problem) => warn!("not all shards answer the watchdog: {problem}"),
+        }
+    }
+}
+
+fn tell(manager: &ServiceManager, state: ServiceState) {
+    if let Err(problem) = manager.tell(state) {
+        warn!("the service manager was not told {state:?}: {problem}");
+    }
 }

@@ -20,13 +20,14 @@
 //! | [`shard`] | one pinned thread: the turn, the mailbox, placement | no |
 //! | [`config`] | the configuration file and the environment | no |
 //! | [`banner`] | what the operator reads first | yes |
+//! | [`doctor`] | what this machine lacks for the gateway | no |
 //! | [`logging`] | the operator's log | no |
 //! | [`store`] | the embedded database | no |
 //! | [`api`] | axum on its own threads: REST, WebSockets, hooks | no |
 //! | [`gateway`] | start, signals, the graceful end | no |
 //!
 //! Imports go downward only, and `tests/imports.rs` fails on a forbidden one:
-//! `main → gateway, config, banner, logging` ·
+//! `main → gateway, config, banner, doctor, logging` · `doctor → config, io` ·
 //! `gateway → api, store, shard, config, io, banner` ·
 //! `api → store, book, call::request, call::event, shard::mailbox, config, ids` ·
 //! `config → book, ids` · `store → book, ids` ·
@@ -45,6 +46,7 @@ pub mod book;
 pub mod call;
 pub mod clock;
 pub mod config;
+pub mod doctor;
 pub mod gateway;
 pub mod ids;
 pub mod io;

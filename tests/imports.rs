@@ -6,7 +6,11 @@ use std::path::{Path, PathBuf};
 
 /// A room, and what of the crate it may name besides itself.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
-    ("main", &["gateway", "config", "banner", "logging"]),
+    (
+        "main",
+        &["gateway", "config", "banner", "doctor", "logging"],
+    ),
+    ("doctor", &["config", "io"]),
     (
         "gateway",
         &[
@@ -55,8 +59,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "lib",
         &[
-            "api", "banner", "book", "call", "clock", "config", "gateway", "ids", "io", "keying",
-            "logging", "media", "sdp", "shard", "sip", "store", "timers",
+            "api", "banner", "book", "call", "clock", "config", "doctor", "gateway", "ids", "io",
+            "keying", "logging", "media", "sdp", "shard", "sip", "store", "timers",
         ],
     ),
 ];

@@ -148,6 +148,8 @@ fn finished(mut api: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi {
         "The same, for clients that cannot set headers: browsers on a WebSocket",
     );
     components.add_security_scheme("token", SecurityScheme::ApiKey(ApiKey::Query(in_query)));
+    // Taken from Cargo.toml, which names none.
+    api.info.license = None;
     operations(&mut api.paths).for_each(|operation| {
         let responses = &mut operation.responses.responses;
         for (status, response) in of_every_route() {

@@ -24,6 +24,7 @@ mod webrtc;
 pub use error::{ConfigError, Place};
 pub use machine::Machine;
 pub use root_secret::{RootSecret, RootSecretError, SecretOrigin};
+pub use values::cores as core_list;
 
 /// Everything the gateway is told at start.
 #[derive(Debug, Clone)]

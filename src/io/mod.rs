@@ -15,14 +15,18 @@
 //! | [`dtls`] | DTLS handshakes over buffers, with OpenSSL |
 //! | [`waker`] | waking a backend from another thread |
 //! | [`affinity`] | pinning a thread to a core |
+//! | [`service_manager`] | telling systemd how the service is |
+//! | [`host`] | free disk, whether the clock is kept |
 
 pub mod affinity;
 pub mod backend;
 mod batch;
 pub mod dtls;
+pub mod host;
 mod lanes;
 pub mod poll;
 pub mod ports;
+pub mod service_manager;
 mod signalling;
 pub mod sockets;
 #[cfg(test)]
@@ -32,4 +36,5 @@ pub mod waker;
 
 pub use backend::{Backend, BackendChoice, BackendSettings, Core, IoCounters};
 pub use ports::{PortError, PortPair, PortPool};
+pub use service_manager::{ServiceManager, ServiceState};
 pub use waker::Waker;

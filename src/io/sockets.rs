@@ -10,7 +10,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::media::packet::DropReason;
 
 /// Kernel buffers of a SIP socket, in bytes: a second of a busy shard's SIP.
-const SIGNALLING_BUFFER: usize = 4 << 20;
+pub const SIGNALLING_BUFFER: usize = 4 << 20;
 
 /// Kernel receive buffer of a media socket, in bytes: what a stream sends in
 /// about two seconds, so that a stalled shard loses nothing.
