@@ -12,17 +12,14 @@
 #
 # io_uring: the default seccomp profile of Docker and podman refuses it; the
 # gateway then falls back to recvmmsg/sendmmsg by itself and says so at start.
-# To have it, allow the calls io_uring_setup, io_uring_enter and
-# io_uring_register: take your engine's default profile, add these three, and
-# run with
-#       --security-opt seccomp=profile.json --ulimit memlock=-1
-# (memlock: rings and registered buffers are locked memory on kernels before
-# 5.12 and where the buffers are registered). The host must not forbid it
-# either: sysctl kernel.io_uring_disabled = 0. Many calls need many sockets:
+# docs/BARE-METAL.md says how to allow it. Many calls need many sockets:
 #       --ulimit nofile=1048576
+# `docker run --rm --network host ringwire doctor` says what else is missing.
 
 FROM rust:1.95-bookworm AS build
-RUN apt-get update && apt-get install -y --no-install-recommends libssl-dev pkg-config
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends libssl-dev pkg-config \
+    && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
@@ -42,6 +39,7 @@ USER ringwire
 ENV RINGWIRE_DATA_DIR=/data
 VOLUME /data
 EXPOSE 8008/tcp 5060/udp 7882/udp 30000-40000/udp
+HEALTHCHECK --interval=10s --timeout=5s --start-period=10s CMD ["/usr/local/bin/ringwire", "healthy"]
 # SIGTERM drains: no new calls, then BYE to those left (calls.drain_timeout_s).
 # Give it time: docker stop --time 40.
 STOPSIGNAL SIGTERM

@@ -31,6 +31,7 @@ pub struct Settings {
     rtp: String,
     hooks: String,
     rooms: String,
+    environment: Vec<(&'static str, String)>,
 }
 
 impl Settings {
@@ -86,6 +87,12 @@ impl Settings {
         self
     }
 
+    /// One more environment variable.
+    pub fn env(mut self, name: &'static str, value: &str) -> Self {
+        self.environment.push((name, value.to_owned()));
+        self
+    }
+
     /// One more `[[app]]`.
     pub fn app(mut self, id: &str, secret: &str) -> Self {
         self.tables.push_str(&format!(
@@ -138,6 +145,7 @@ impl Gateway {
             rtp: String::new(),
             hooks: String::new(),
             rooms: String::new(),
+            environment: Vec::new(),
         }
     }
 
@@ -162,6 +170,7 @@ impl Gateway {
             rtp: rtp_lines,
             hooks,
             rooms,
+            environment,
             ..
         } = settings;
         let text = format!(
@@ -188,6 +197,7 @@ impl Gateway {
             .arg("--config")
             .arg(&file)
             .current_dir(directory.path())
+            .envs(environment)
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("the log"))
             .stderr(log)
