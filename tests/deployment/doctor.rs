@@ -5,16 +5,18 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-use crate::support::Gateway;
+use crate::support::{Gateway, Ports};
 
 fn doctor(arguments: &[&str], http: &str) -> Output {
+    let mut ports = Ports::lease();
+    let sip = ports.one();
     let data = tempfile::tempdir().expect("a temporary directory");
     Command::new(env!("CARGO_BIN_EXE_ringwire"))
         .arg("doctor")
         .args(arguments)
         .env("RINGWIRE_DATA_DIR", data.path())
         .env("RINGWIRE_HTTP_LISTEN", http)
-        .env("RINGWIRE_SIP_LISTEN", "127.0.0.1:0")
+        .env("RINGWIRE_SIP_LISTEN", format!("127.0.0.1:{sip}"))
         .output()
         .expect("the doctor runs")
 }
