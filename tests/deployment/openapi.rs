@@ -53,7 +53,7 @@ fn enter_a_network_without_a_way_out() {
 fn whatever_is_asked_the_answer_is_a_described_one() {
     let program = schemathesis();
     enter_a_network_without_a_way_out();
-    let mut gateway = Gateway::with().rtp_ports(400).start();
+    let mut gateway = Gateway::with().rtp("port_reuse_delay_s = 0").start();
     let output = Command::new(program)
         .current_dir(directory())
         .env("SCHEMATHESIS_HOOKS", "hooks")

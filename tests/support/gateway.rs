@@ -88,6 +88,7 @@ impl Settings {
     }
 
     /// One more environment variable.
+    #[allow(dead_code)] // `tests/deployment` asks for it, not every program does.
     pub fn env(mut self, name: &'static str, value: &str) -> Self {
         self.environment.push((name, value.to_owned()));
         self
