@@ -14,6 +14,7 @@
 //! | [`sip`] | messages, transactions, dialogs, digest, the user agent | yes |
 //! | [`sdp`] | session descriptions, codecs, offer/answer | yes |
 //! | [`media`] | RTP/RTCP: packet slot, leg table, latching, rewriting | yes |
+//! | [`trace`] | SIP messages of calls as they were on the wire, secrets masked | yes |
 //! | [`book`] | the number book: who may call what | yes |
 //! | [`call`] | the only room that knows SIP *and* media: calls and rooms | yes |
 //! | [`io`] | every socket, ring and clock | no |
@@ -29,13 +30,13 @@
 //! Imports go downward only, and `tests/imports.rs` fails on a forbidden one:
 //! `main → gateway, config, banner, doctor, logging` · `doctor → config, io` ·
 //! `gateway → api, store, shard, config, io, banner` ·
-//! `api → store, book, call::request, call::event, shard::mailbox, config, ids` ·
-//! `config → book, ids` · `store → book, ids` ·
+//! `api → store, book, call::request, call::event, shard::mailbox, trace, config, ids` ·
+//! `config → book, trace, ids` · `store → book, ids` ·
 //! `banner, logging → config` ·
-//! `shard → io, call, sip, media, sdp, book, config` ·
-//! `call → sip, sdp, media, book` · `io → media::packet, media::dtls, ids` ·
-//! `sip, sdp, media, book → ids, timers`. Where keys are spoken of, `keying` too;
-//! where wall-clock time is, `clock`.
+//! `shard → io, call, sip, media, sdp, book, trace, config` ·
+//! `call → sip, sdp, media, book, trace` · `io → media::packet, media::dtls, ids` ·
+//! `sip, sdp, media, book, trace → ids, timers`. Where keys are spoken of, `keying`
+//! too; where wall-clock time is, `clock`.
 //!
 //! A pure room names no runtime, socket or clock: `now`, seeds and buffers are
 //! handed in, so a test can play a day of SIP timers in a millisecond.
@@ -58,3 +59,4 @@ pub mod shard;
 pub mod sip;
 pub mod store;
 pub mod timers;
+pub mod trace;

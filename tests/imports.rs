@@ -30,21 +30,22 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "ids",
             "keying",
             "store",
+            "trace",
         ],
     ),
     ("store", &["book", "ids"]),
-    ("config", &["book", "ids", "keying"]),
+    ("config", &["book", "ids", "keying", "trace"]),
     (
         "shard",
         &[
             "io", "call", "sip", "media", "sdp", "book", "config", "ids", "timers", "keying",
-            "clock",
+            "clock", "trace",
         ],
     ),
     (
         "call",
         &[
-            "sip", "sdp", "media", "book", "ids", "timers", "keying", "clock",
+            "sip", "sdp", "media", "book", "ids", "timers", "keying", "clock", "trace",
         ],
     ),
     ("io", &["media::packet", "media::dtls", "ids", "keying"]),
@@ -52,6 +53,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("sdp", &["ids", "timers", "keying"]),
     ("media", &["ids", "timers", "keying", "clock"]),
     ("book", &["ids", "timers", "keying"]),
+    ("trace", &["ids"]),
     ("timers", &["ids"]),
     ("clock", &[]),
     ("ids", &[]),
@@ -60,14 +62,14 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "lib",
         &[
             "api", "banner", "book", "call", "clock", "config", "doctor", "gateway", "ids", "io",
-            "keying", "logging", "media", "sdp", "shard", "sip", "store", "timers",
+            "keying", "logging", "media", "sdp", "shard", "sip", "store", "timers", "trace",
         ],
     ),
 ];
 
 /// Rooms that are handed `now`, seeds and buffers.
 const PURE: &[&str] = &[
-    "ids", "keying", "timers", "clock", "sip", "sdp", "media", "book", "call", "banner",
+    "ids", "keying", "timers", "clock", "sip", "sdp", "media", "book", "call", "banner", "trace",
 ];
 
 /// What a pure room does not name.

@@ -135,6 +135,7 @@ impl From<CallError> for ApiError {
     fn from(error: CallError) -> Self {
         let (status, code) = match &error {
             CallError::UnknownCall => (StatusCode::NOT_FOUND, "CALL_NOT_FOUND"),
+            CallError::NoTrace => (StatusCode::NOT_FOUND, "TRACE_NOT_FOUND"),
             CallError::UnknownPeer => (StatusCode::NOT_FOUND, "PEER_NOT_FOUND"),
             CallError::FormerIceSession => (StatusCode::PRECONDITION_FAILED, "PRECONDITION_FAILED"),
             CallError::WebRtcDisabled => (StatusCode::UNPROCESSABLE_ENTITY, "WEBRTC_DISABLED"),

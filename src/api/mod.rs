@@ -17,6 +17,7 @@
 //! | `metrics` | metrics and health |
 //! | `openapi` | the description of the routes |
 //! | `pages` | the SDK, the softphone, the browsable description |
+//! | `call_trace` | the SIP messages of a call |
 
 use std::io;
 use std::sync::Arc;
@@ -38,6 +39,7 @@ use crate::store::{Store, StoreError};
 mod actions;
 mod auth;
 mod body;
+mod call_trace;
 mod calls;
 mod dial;
 pub mod directory;

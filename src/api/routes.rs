@@ -15,7 +15,7 @@ use utoipa_axum::routes;
 
 use super::error::ApiError;
 use super::{
-    Shared, actions, calls, dial, metrics, openapi, pages, peer_events, peers, tokens, ws,
+    Shared, actions, call_trace, calls, dial, metrics, openapi, pages, peer_events, peers, tokens, ws,
 };
 
 /// Requests at a time; one more is told to come back.
@@ -51,6 +51,7 @@ pub(super) fn described() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(ws::incoming, actions::end_incoming))
         .routes(routes!(actions::act_on_incoming))
         .routes(routes!(calls::one_call, actions::end_any))
+        .routes(routes!(call_trace::call_trace))
         .routes(routes!(calls::all_calls))
         .routes(routes!(calls::all_rooms))
         .routes(routes!(calls::one_room))

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -15,14 +16,16 @@ use crate::book::Book;
 use crate::call::event::{CallEvent, CallEventKind};
 use crate::call::output::Output;
 use crate::call::query::Queries;
-use crate::call::request::{Action, CallError, CallReply, CallRequest};
+use crate::call::request::{Action, CallError, CallReply, CallRequest, TraceSnapshot};
 use crate::call::room::{RoomNotice, RoomRequest};
 use crate::call::state::{Call, Phase};
 use crate::clock::WallClock;
 use crate::ids::{CallId, ListenerId, RequestId, RoomKey, SessionId, ShardId};
 use crate::keying::{Fingerprint, Srtp};
 use crate::sip::agent::{Agent, Event, Transmit};
+use crate::sip::routing;
 use crate::timers::Timers;
+use crate::trace::{TraceSettings, TracedMessage, Traces, Way};
 
 /// What the calls of a shard need to know.
 #[derive(Debug, Clone)]
@@ -49,6 +52,8 @@ pub struct CallSettings {
     pub srtp: Srtp,
     /// Of the certificate for DTLS; without one there is none.
     pub fingerprint: Option<Fingerprint>,
+    /// How much of the calls' signalling is kept.
+    pub trace: TraceSettings,
     /// Where call ids come from.
     pub seed: [u8; 32],
 }
@@ -80,6 +85,7 @@ pub struct Calls {
     pub(super) timers: Timers<CallId>,
     pub(super) outputs: VecDeque<Output>,
     pub(super) queries: Queries,
+    pub(super) traces: Traces,
     pub(super) random: StdRng,
     pub(super) draining: bool,
     congested: bool,
@@ -90,6 +96,7 @@ impl Calls {
     /// No calls yet.
     pub fn new(settings: CallSettings, agent: Agent, book: Arc<Book>) -> Self {
         let random = StdRng::from_seed(settings.seed);
+        let traces = Traces::new(settings.trace);
         Calls {
             settings,
             agent,
@@ -99,6 +106,7 @@ impl Calls {
             timers: Timers::new(),
             outputs: VecDeque::new(),
             queries: Queries::default(),
+            traces,
             random,
             draining: false,
             congested: false,
@@ -114,6 +122,10 @@ impl Calls {
         source: SocketAddr,
         datagram: &[u8],
     ) {
+        let way = Way::Received;
+        self.trace(now, way, listener, source, datagram, || {
+            Bytes::copy_from_slice(datagram)
+        });
         self.agent.handle_datagram(now, listener, source, datagram);
         self.handle_agent_events(now);
     }
@@ -141,6 +153,7 @@ impl Calls {
                 self.server_told(now, call, outcome);
                 self.reply(id, CallReply::Done);
             }
+            CallRequest::Trace(call) => self.tell_trace(id, call),
             CallRequest::UseBook(book) => {
                 self.book = book;
                 self.reply(id, CallReply::Done);
@@ -223,8 +236,72 @@ impl Calls {
     }
 
     /// The next SIP datagram to send.
-    pub fn poll_transmit(&mut self) -> Option<Transmit> {
-        self.agent.poll_transmit()
+    pub fn poll_transmit(&mut self, now: Instant) -> Option<Transmit> {
+        let transmit = self.agent.poll_transmit()?;
+        let Transmit {
+            listener,
+            destination,
+            payload,
+        } = &transmit;
+        self.trace(now, Way::Sent, *listener, *destination, payload, || {
+            payload.clone()
+        });
+        Some(transmit)
+    }
+
+    /// Once a second: what has been kept for long enough is forgotten.
+    pub fn sweep(&mut self, now: Instant) {
+        self.traces.sweep(now);
+    }
+
+    /// How many bytes the calls' traces take.
+    pub fn trace_bytes(&self) -> usize {
+        self.traces.bytes()
+    }
+
+    /// Keeps the datagram if it belongs to a call or may begin one.
+    fn trace(
+        &mut self,
+        at: Instant,
+        way: Way,
+        listener: ListenerId,
+        remote: SocketAddr,
+        datagram: &[u8],
+        payload: impl FnOnce() -> Bytes,
+    ) {
+        if !self.settings.trace.enabled {
+            return;
+        }
+        let Some((sip_call_id, may_begin)) = routing::call_id(datagram) else {
+            return;
+        };
+        // What we send begins nothing: an INVITE of ours is its call's before.
+        let begins = may_begin && way == Way::Received;
+        let Some(&local) = self.settings.listeners.get(usize::from(listener.0)) else {
+            return;
+        };
+        if self.traces.wants(sip_call_id, begins) {
+            let message = TracedMessage {
+                at,
+                way,
+                local,
+                remote,
+                payload: payload(),
+            };
+            self.traces.record(sip_call_id, message);
+        }
+    }
+
+    /// `GET /call/{call_id}/trace`.
+    fn tell_trace(&mut self, id: RequestId, call: CallId) {
+        let reply = match self.traces.of_call(call) {
+            Some(trace) => CallReply::Trace(Box::new(TraceSnapshot {
+                trace,
+                clock: self.settings.clock,
+            })),
+            None => CallReply::Refused(CallError::NoTrace),
+        };
+        self.reply(id, reply);
     }
 
     /// The next thing to do for a call.

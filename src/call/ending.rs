@@ -115,6 +115,7 @@ impl Calls {
         let summary = call.snapshot(&self.settings.clock, media);
         self.tell(now, id, CallEventKind::Ended(Box::new(summary)));
         self.calls.remove(&id);
+        self.traces.end(now, id);
     }
 }
 

@@ -141,6 +141,7 @@ impl Calls {
             srtp: number.srtp(self.settings.srtp),
             ..Call::new(id, app, Direction::Incoming, invite.source, now, phase)
         };
+        self.traces.claim(&call.sip_call_id, id, &call.app);
         self.calls.insert(id, call);
         self.bind_session(id, session);
         self.tell(

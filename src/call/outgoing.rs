@@ -92,6 +92,7 @@ impl Calls {
                 };
                 if let Some(sip_call_id) = self.agent.call_id(session) {
                     call.sip_call_id = Arc::from(sip_call_id);
+                    self.traces.claim(sip_call_id, id, &call.app);
                 }
                 self.bind_session(id, session);
                 if let Some(request) = request {

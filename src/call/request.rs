@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::book::{Book, Hook, SipAuth};
+use crate::clock::WallClock;
 use crate::ids::{AppId, CallId, RoomKey};
 use crate::keying::Srtp;
 use crate::sdp::NegotiationError;
+use crate::trace::CallTrace;
 
 /// One request from the api to the shard that owns the call or room.
 #[derive(Debug, Clone)]
@@ -25,6 +27,9 @@ pub enum CallRequest {
     Call(CallId),
     /// All calls of an app on this shard. Answered with [`CallReply::Calls`].
     Calls(AppId),
+    /// The SIP messages of a call, for a while after its end too. Answered
+    /// with [`CallReply::Trace`].
+    Trace(CallId),
     /// All rooms of an app on this shard. Answered with [`CallReply::Rooms`].
     Rooms(AppId),
     /// One room. Answered with [`CallReply::Rooms`] of one.
@@ -203,6 +208,8 @@ pub enum CallReply {
     Call(Box<CallSnapshot>),
     /// Several calls.
     Calls(Vec<CallSnapshot>),
+    /// The SIP messages of a call.
+    Trace(Box<TraceSnapshot>),
     /// Rooms.
     Rooms(Vec<RoomSnapshot>),
     /// The WebRTC peer is in.
@@ -233,6 +240,11 @@ pub enum CallError {
     /// 404 `CALL_NOT_FOUND`.
     #[error("there is no such call; it may have ended")]
     UnknownCall,
+    /// 404 `TRACE_NOT_FOUND`.
+    #[error(
+        "no SIP messages are kept of this call: sip.trace is off, they had to make room for newer ones, or its Call-ID is another app's too"
+    )]
+    NoTrace,
     /// 404 `PEER_NOT_FOUND`.
     #[error("there is no such WebRTC peer; it may have left or been replaced")]
     UnknownPeer,
@@ -385,6 +397,15 @@ pub struct CallSnapshot {
     pub srtp_suite: Option<&'static str>,
     /// Media statistics.
     pub media: Option<MediaSnapshot>,
+}
+
+/// The SIP messages of a call, as [`CallRequest::Trace`] is answered.
+#[derive(Debug, Clone)]
+pub struct TraceSnapshot {
+    /// The messages.
+    pub trace: CallTrace,
+    /// Turns their instants into wall-clock time.
+    pub clock: WallClock,
 }
 
 /// What a leg's media did so far.

@@ -45,6 +45,10 @@ pub struct Sip {
     pub t1_ms: Setting<Whole>,
     pub t2_ms: Setting<Whole>,
     pub t4_ms: Setting<Whole>,
+    pub trace: Setting<bool>,
+    pub trace_messages: Setting<Whole>,
+    pub trace_call_kib: Setting<Whole>,
+    pub trace_total_mib: Setting<Whole>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -10,11 +10,13 @@ use std::time::Duration;
 
 use crate::book::Book;
 use crate::keying::{SrtpKeying, SrtpPolicy};
+use crate::trace::TraceSettings;
 
 mod error;
 mod file;
 mod machine;
 mod numbers;
+mod operations;
 mod resolve;
 mod rooms;
 mod root_secret;
@@ -149,6 +151,8 @@ pub struct Sip {
     pub t2: Duration,
     /// RFC 3261 T4, how long a message may stay in the network.
     pub t4: Duration,
+    /// How much of the calls' signalling is kept, by all shards together.
+    pub trace: TraceSettings,
 }
 
 /// Media ports and rules.

@@ -14,7 +14,7 @@ use super::file::{self, File, Setting, Whole};
 use super::values::{self, Problem};
 use super::{
     Calls, Config, ConfigError, Hooks, Http, Log, LogFormat, MAX_SHARDS, Machine, MediaBackend,
-    Place, PublicAddresses, Rtp, Secret, Sip, numbers, rooms, webrtc,
+    Place, PublicAddresses, Rtp, Secret, Sip, numbers, operations, rooms, webrtc,
 };
 
 const DATA_DIR: &str = "./data";
@@ -268,6 +268,7 @@ impl Reader<'_> {
             t1: milliseconds(&file.sip.t1_ms, 500, 10..=10_000)?,
             t2: milliseconds(&file.sip.t2_ms, 4_000, 10..=60_000)?,
             t4: milliseconds(&file.sip.t4_ms, 5_000, 10..=60_000)?,
+            trace: operations::trace(self, file)?,
         };
         if sip.t2 < sip.t1 {
             let origin = file

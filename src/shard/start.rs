@@ -30,6 +30,7 @@ use crate::shard::turn::{PeerMessage, Shard};
 use crate::shard::web::{self, SharedSockets};
 use crate::sip::agent::{Agent, AgentSettings, Listener};
 use crate::sip::transaction::TimerSettings;
+use crate::trace::TraceSettings;
 
 /// A SIP transaction lingers for 32 s after its call is over, and a call has
 /// several: so many more sessions and transactions than calls are held.
@@ -352,6 +353,15 @@ impl Plan {
         }
     }
 
+    /// The memory for traces is shared out evenly.
+    fn trace(&self) -> TraceSettings {
+        let trace = self.config.sip.trace;
+        TraceSettings {
+            total_bytes: trace.total_bytes / usize::from(self.count),
+            ..trace
+        }
+    }
+
     fn calls(&self) -> Calls {
         let listeners: Vec<Listener> = self
             .bound
@@ -381,6 +391,7 @@ impl Plan {
                 keying: self.config.calls.srtp_keying,
             },
             fingerprint: Some(self.dtls.fingerprint()),
+            trace: self.trace(),
             seed: rand::random(),
         };
         let agent = Agent::new(AgentSettings {

@@ -156,6 +156,7 @@ impl Turn {
         }
         if now >= self.next_sweep {
             self.inside.rooms.sweep(now);
+            self.inside.calls.sweep(now);
             self.next_sweep = now + SWEEP_INTERVAL;
         }
         self.settle(now);
@@ -287,7 +288,7 @@ impl Turn {
             self.backend
                 .send_media(transmit.port, transmit.to, &transmit.payload);
         }
-        while let Some(transmit) = self.inside.calls.poll_transmit() {
+        while let Some(transmit) = self.inside.calls.poll_transmit(now) {
             self.backend
                 .send_signalling(transmit.listener, transmit.destination, transmit.payload);
         }

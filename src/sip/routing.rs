@@ -86,6 +86,31 @@ pub fn owner(datagram: &[u8], shards: u8) -> Option<ShardId> {
     Some(by_call_id(call_id?, shards))
 }
 
+/// The Call-ID of a message, and whether the message is an INVITE outside of
+/// any dialog: a call may begin with it. None for what has no Call-ID.
+pub fn call_id(datagram: &[u8]) -> Option<(&[u8], bool)> {
+    let start = datagram
+        .iter()
+        .position(|b| !matches!(b, b'\r' | b'\n' | b'\0'))?;
+    let mut lines = Lines(&datagram[start..]);
+    let is_invite = lines.next()?.starts_with(b"INVITE ");
+    let (mut call_id, mut has_tag) = (None, false);
+    for (name, value) in lines.filter_map(field) {
+        let named = |long: &[u8], short: &[u8]| {
+            name.eq_ignore_ascii_case(long) || name.eq_ignore_ascii_case(short)
+        };
+        if is_invite && named(b"to", b"t") {
+            has_tag = tag(value).is_some();
+        } else if call_id.is_none() && named(b"call-id", b"i") {
+            call_id = Some(value);
+            if !is_invite {
+                break;
+            }
+        }
+    }
+    Some((call_id?, is_invite && !has_tag))
+}
+
 /// The shard that a Call-ID belongs to: FNV-1a, whose upper half is brought
 /// down by MurmurHash3's finaliser, since few bits reach FNV's lowest ones.
 pub fn by_call_id(call_id: &[u8], shards: u8) -> ShardId {
@@ -149,6 +174,29 @@ fn top_branch(value: &[u8]) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_call_id_is_found_and_whether_a_call_may_begin() {
+        for (message, expected) in [
+            (
+                "INVITE sip:a SIP/2.0\r\nTo: <sip:a>\r\ni: x\r\n\r\n",
+                Some(("x", true)),
+            ),
+            (
+                "INVITE sip:a SIP/2.0\r\nCall-ID : x\r\nt: <sip:a>;tag=1\r\n\r\n",
+                Some(("x", false)),
+            ),
+            (
+                "\r\nSIP/2.0 200 OK\r\nCall-ID:\r\n x\r\n\r\ni: y",
+                Some(("x", false)),
+            ),
+            ("BYE sip:a SIP/2.0\r\n\r\nCall-ID: x\r\n", None),
+            ("\r\n\r\n", None),
+        ] {
+            let expected = expected.map(|(id, begins)| (id.as_bytes(), begins));
+            assert_eq!(call_id(message.as_bytes()), expected, "{message:?}");
+        }
+    }
 
     #[test]
     fn marks_read_back_and_others_are_nobodys() {

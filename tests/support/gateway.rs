@@ -28,6 +28,7 @@ pub struct Settings {
     rtp_ports: u16,
     tables: String,
     calls: String,
+    sip: String,
     rtp: String,
     hooks: String,
     rooms: String,
@@ -66,6 +67,18 @@ impl Settings {
     /// Lines of `[calls]`.
     pub fn calls(mut self, lines: &str) -> Self {
         self.calls = lines.to_owned();
+        self
+    }
+
+    /// Lines of `[sip]` besides the listener.
+    pub fn sip(mut self, lines: &str) -> Self {
+        self.sip = lines.to_owned();
+        self
+    }
+
+    /// A table of the configuration that has no method of its own.
+    pub fn table(mut self, table: &str) -> Self {
+        self.tables.push_str(&format!("{table}\n\n"));
         self
     }
 
@@ -143,6 +156,7 @@ impl Gateway {
             rtp_ports: 40,
             tables: String::new(),
             calls: String::new(),
+            sip: String::new(),
             rtp: String::new(),
             hooks: String::new(),
             rooms: String::new(),
@@ -168,6 +182,7 @@ impl Gateway {
             address,
             tables,
             calls,
+            sip: sip_lines,
             rtp: rtp_lines,
             hooks,
             rooms,
@@ -181,7 +196,7 @@ impl Gateway {
              public_ip = [\"{address}\"]\n\
              log_level = \"debug\"\n\n\
              [http]\nlisten = \"{http}\"\n\n\
-             [sip]\nlisten = [\"{sip}\"]\n\n\
+             [sip]\nlisten = [\"{sip}\"]\n{sip_lines}\n\n\
              [rtp]\nports = \"{}-{}\"\nbackend = \"{backend}\"\n{rtp_lines}\n\n\
              [webrtc]\nport = 0\n\n\
              [calls]\n{calls}\n\n\

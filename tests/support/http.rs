@@ -9,6 +9,7 @@ use super::RUNTIME;
 pub struct Api {
     base: String,
     token: Option<String>,
+    accept: Option<String>,
     client: reqwest::Client,
 }
 
@@ -33,6 +34,7 @@ impl Api {
         Self {
             base: base.to_owned(),
             token: token.map(str::to_owned),
+            accept: None,
             client,
         }
     }
@@ -41,6 +43,14 @@ impl Api {
     pub fn with_token(&self, token: &str) -> Self {
         Self {
             token: Some(token.to_owned()),
+            ..self.clone()
+        }
+    }
+
+    /// The same, asking for this content type.
+    pub fn accepting(&self, content_type: &str) -> Self {
+        Self {
+            accept: Some(content_type.to_owned()),
             ..self.clone()
         }
     }
@@ -97,6 +107,9 @@ impl Api {
         }
         for (name, value) in headers {
             request = request.header(*name, *value);
+        }
+        if let Some(accept) = &self.accept {
+            request = request.header("Accept", accept);
         }
         if let Some((content_type, text)) = body {
             request = request.header("Content-Type", content_type).body(text);

@@ -19,6 +19,7 @@ use crate::sip::header::HeaderName;
 use crate::sip::message::{Message, Request, Response};
 use crate::sip::parse::parse;
 use crate::sip::transaction::TimerSettings;
+use crate::trace::TraceSettings;
 
 pub const GATEWAY: &str = "127.0.0.1:5060";
 pub const PEER: &str = "127.0.0.1:5070";
@@ -115,6 +116,7 @@ impl House {
             rooms,
             srtp: crate::keying::Srtp::WHERE_OFFERED,
             fingerprint: None,
+            trace: TraceSettings::default(),
             seed: [2; 32],
         };
         let table = Table::new(
@@ -197,7 +199,7 @@ impl House {
                 break;
             }
         }
-        while let Some(transmit) = self.calls.poll_transmit() {
+        while let Some(transmit) = self.calls.poll_transmit(self.now) {
             self.sent
                 .push(parse(&transmit.payload).expect("we send good SIP"));
         }

@@ -1,0 +1,133 @@
+//! `GET /call/{call_id}/trace`: the SIP messages of one call, as JSON or as a
+//! ladder in plain text, without what would let a reader in.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+use std::sync::Arc;
+
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+use crate::call::request::{CallReply, CallRequest, TraceSnapshot};
+use crate::ids::CallId;
+use crate::trace::{TracedMessage, Way, masked};
+
+use super::Shared;
+use super::error::{ApiError, success};
+
+/// `GET /call/{call_id}/trace`
+pub async fn call_trace(
+    State(shared): State<Arc<Shared>>,
+    Path(call_id): Path<String>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let (parts, _) = request.into_parts();
+    let app = shared.gate.permit(&parts)?.app()?;
+    let id: CallId = call_id.parse().map_err(|_| ApiError::call_not_found())?;
+    let call = shared.registry.get(id);
+    if call.ok_or_else(ApiError::call_not_found)?.app != app {
+        return Err(ApiError::forbidden("this call belongs to another app"));
+    }
+    match shared.ask(id.shard, CallRequest::Trace(id)).await? {
+        CallReply::Trace(trace) if wants_text(&parts.headers) => {
+            let content_type = "text/plain; charset=utf-8";
+            Ok(([(header::CONTENT_TYPE, content_type)], text(&trace)).into_response())
+        }
+        CallReply::Trace(trace) => Ok(success(json(&trace))),
+        CallReply::Refused(error) => Err(error.into()),
+        _ => Err(ApiError::call_not_found()),
+    }
+}
+
+/// Only a client that asks for text and not for JSON gets it.
+fn wants_text(headers: &HeaderMap) -> bool {
+    let accepted = headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|range| range.split(';').next())
+        .map(str::trim);
+    let mut text = false;
+    for range in accepted {
+        match range {
+            "application/json" => return false,
+            "text/plain" => text = true,
+            _ => {}
+        }
+    }
+    text
+}
+
+fn json(snapshot: &TraceSnapshot) -> Value {
+    let message = |message: &TracedMessage| {
+        json!({
+            "timestamp_ms": snapshot.clock.unix_ms(message.at),
+            "direction": match message.way {
+                Way::Received => "received",
+                Way::Sent => "sent",
+            },
+            "transport": "udp",
+            "local": message.local,
+            "remote": message.remote,
+            "text": String::from_utf8_lossy(&masked(&message.payload)),
+        })
+    };
+    json!({
+        "messages": snapshot.trace.messages().map(message).collect::<Vec<_>>(),
+        "left_out": snapshot.trace.left_out,
+        "left_out_after": snapshot.trace.first.len(),
+    })
+}
+
+/// An overview of one line per message, and then the messages.
+fn text(snapshot: &TraceSnapshot) -> String {
+    let trace = &snapshot.trace;
+    let start = trace.messages().next().map(|message| message.at);
+    let mut overview = String::new();
+    let mut whole = String::new();
+    for (place, message) in trace.messages().enumerate() {
+        if place == trace.first.len() && trace.left_out > 0 {
+            let line = format!("... {} messages left out ...\n", trace.left_out);
+            overview.push_str(&line);
+            whole.push_str(&format!("\n{line}"));
+        }
+        let since = start.map_or(0.0, |start| (message.at - start).as_secs_f64());
+        let arrow = match message.way {
+            Way::Received => "<--",
+            Way::Sent => "-->",
+        };
+        let bytes = masked(&message.payload);
+        let text = String::from_utf8_lossy(&bytes);
+        let line = format!(
+            "{since:>9.3} s  {} {arrow} {}  udp  {}\n",
+            message.local,
+            message.remote,
+            first_line(&text)
+        );
+        overview.push_str(&line);
+        // Writing to a String cannot fail.
+        let _ = write!(
+            whole,
+            "\n{}at {} ms\n{}",
+            line,
+            snapshot.clock.unix_ms(message.at),
+            with_newlines(&text)
+        );
+    }
+    format!("{overview}{whole}")
+}
+
+fn first_line(text: &str) -> &str {
+    text.trim_start().lines().next().unwrap_or_default()
+}
+
+/// For terminals: the lines of SIP end with CRLF.
+fn with_newlines(text: &str) -> Cow<'_, str> {
+    match text.contains('\r') {
+        true => Cow::Owned(text.replace("\r\n", "\n")),
+        false => Cow::Borrowed(text),
+    }
+}
