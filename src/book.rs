@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use ipnet::IpNet;
 
@@ -29,6 +29,28 @@ pub struct App {
     pub id: AppId,
     /// Bearer credential and hook signing key. Never printed.
     pub secret: String,
+    /// Its own limits.
+    pub limits: CallLimits,
+}
+
+/// How many calls there may be; what is not set is limited elsewhere, or not
+/// at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CallLimits {
+    /// At a time.
+    pub max_calls: Option<u32>,
+    /// That begin in a second.
+    pub max_calls_per_second: Option<u32>,
+}
+
+impl CallLimits {
+    /// These, with `others` where they do not say.
+    pub fn or(self, others: CallLimits) -> CallLimits {
+        CallLimits {
+            max_calls: self.max_calls.or(others.max_calls),
+            max_calls_per_second: self.max_calls_per_second.or(others.max_calls_per_second),
+        }
+    }
 }
 
 impl fmt::Debug for App {
@@ -185,9 +207,28 @@ pub struct Number {
     pub srtp: Option<SrtpPolicy>,
     /// Where the keys of our offers come from; `None`: SDES.
     pub srtp_keying: Option<SrtpKeying>,
+    /// Its own limits, incoming and outgoing calls together.
+    pub limits: CallLimits,
 }
 
 impl Number {
+    /// A number of which nothing is known but its name: nobody may call it.
+    pub fn named(number: &str, app: AppId) -> Self {
+        Number {
+            number: number.to_string(),
+            app,
+            subnets: Vec::new(),
+            auth: None,
+            hook: None,
+            client_id: None,
+            answering: Answering::Ask,
+            outgoing: Outgoing::default(),
+            srtp: None,
+            srtp_keying: None,
+            limits: CallLimits::default(),
+        }
+    }
+
     /// What the number's calls ask for, as `default` where it does not say.
     pub fn srtp(&self, default: Srtp) -> Srtp {
         Srtp {
@@ -249,6 +290,9 @@ pub struct DuplicateNumber(pub String);
 pub struct Book {
     numbers: HashMap<String, Arc<Number>>,
     apps: HashMap<AppId, App>,
+    /// All subnets of all numbers but those that name everybody; none holds
+    /// another, in ascending order. Found out when first asked for.
+    expected: OnceLock<Vec<IpNet>>,
 }
 
 impl Book {
@@ -260,6 +304,7 @@ impl Book {
         let mut book = Book {
             numbers: HashMap::new(),
             apps: apps.into_iter().map(|app| (app.id.clone(), app)).collect(),
+            expected: OnceLock::new(),
         };
         for number in numbers {
             let key = comparable(&number.number);
@@ -297,6 +342,23 @@ impl Book {
         self.numbers.values()
     }
 
+    /// Whether a number names this source as one of its callers; a subnet of
+    /// everybody names nobody.
+    pub fn expects(&self, source: IpAddr) -> bool {
+        let expected = self.expected.get_or_init(|| self.named_networks());
+        let after = expected.partition_point(|net| net.network() <= source);
+        let nearest = after.checked_sub(1).and_then(|at| expected.get(at));
+        nearest.is_some_and(|net| net.contains(&source))
+    }
+
+    fn named_networks(&self) -> Vec<IpNet> {
+        let all = self.numbers.values().flat_map(|number| &number.subnets);
+        let named: Vec<IpNet> = all.filter(|net| net.prefix_len() > 0).copied().collect();
+        let mut apart = IpNet::aggregate(&named);
+        apart.sort_unstable_by_key(IpNet::network);
+        apart
+    }
+
     /// How many numbers there are.
     pub fn len(&self) -> usize {
         self.numbers.len()
@@ -322,6 +384,7 @@ impl Book {
         let room = !self.numbers.contains_key(&key);
         if room {
             self.numbers.insert(key, number);
+            self.expected = OnceLock::new();
         }
         room
     }
@@ -371,16 +434,8 @@ mod tests {
 
     fn number(text: &str, subnets: &[&str]) -> Number {
         Number {
-            number: text.to_string(),
-            app: AppId::new(AppId::ROOT),
             subnets: subnets.iter().map(|net| net.parse().unwrap()).collect(),
-            auth: None,
-            hook: None,
-            client_id: None,
-            answering: Answering::Ask,
-            outgoing: Outgoing::default(),
-            srtp: None,
-            srtp_keying: None,
+            ..Number::named(text, AppId::new(AppId::ROOT))
         }
     }
 
@@ -427,6 +482,29 @@ mod tests {
     }
 
     #[test]
+    fn expected_sources_are_those_that_subnets_name() {
+        let numbers = [
+            number("100", &["10.0.0.0/8", "10.1.0.0/16", "0.0.0.0/0"]),
+            number("200", &["192.0.2.128/25", "2001:db8::/32", "192.0.2.0/25"]),
+        ];
+        let book = Book::new([], numbers).unwrap();
+        for (source, expected) in [
+            ("10.0.0.0", true),
+            ("10.255.255.255", true),
+            ("9.255.255.255", false),
+            ("11.0.0.0", false),
+            ("192.0.2.1", true),
+            ("192.0.2.255", true),
+            ("192.0.3.0", false),
+            ("2001:db8:1::1", true),
+            ("2001:db9::1", false),
+        ] {
+            assert_eq!(book.expects(source.parse().unwrap()), expected, "{source}");
+        }
+        assert!(!Book::default().expects("10.0.0.1".parse().unwrap()));
+    }
+
+    #[test]
     fn the_same_number_twice_is_refused_by_name() {
         let error = Book::new([], [number("100", &[]), number("1-00", &[])]).unwrap_err();
         assert_eq!(error, DuplicateNumber("1-00".to_string()));
@@ -437,6 +515,7 @@ mod tests {
         let app = App {
             id: AppId::new("a"),
             secret: "hush".to_string(),
+            limits: CallLimits::default(),
         };
         let auth = SipAuth {
             username: "u".to_string(),

@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use crate::api::{Api, ApiSettings};
 use crate::banner;
-use crate::book::App;
+use crate::book::{App, CallLimits};
 use crate::config::Config;
 use crate::ids::AppId;
 use crate::io::{ServiceManager, ServiceState, sockets};
@@ -32,6 +32,7 @@ pub fn run(mut config: Config) -> Result<(), Box<dyn Error>> {
     let root = App {
         id: AppId::new(AppId::ROOT),
         secret: secret.value.clone(),
+        limits: CallLimits::default(),
     };
     let book = Arc::new(std::mem::take(&mut config.book).with_app(root));
     let manager = ServiceManager::of_environment(|name| std::env::var(name).ok())

@@ -14,7 +14,7 @@
 //! | [`sip`] | messages, transactions, dialogs, digest, the user agent | yes |
 //! | [`sdp`] | session descriptions, codecs, offer/answer | yes |
 //! | [`media`] | RTP/RTCP: packet slot, leg table, latching, rewriting | yes |
-//! | [`trace`] | SIP messages of calls as they were on the wire, secrets masked | yes |
+//! | [`trace`] | SIP messages as they were on the wire, secrets masked | yes |
 //! | [`book`] | the number book: who may call what | yes |
 //! | [`call`] | the only room that knows SIP *and* media: calls and rooms | yes |
 //! | [`io`] | every socket, ring and clock | no |
@@ -34,7 +34,7 @@
 //! `config → book, trace, ids` · `store → book, ids` ·
 //! `banner, logging → config` ·
 //! `shard → io, call, sip, media, sdp, book, trace, config` ·
-//! `call → sip, sdp, media, book, trace` · `io → media::packet, media::dtls, ids` ·
+//! `call → sip, sdp, media, book, trace` · `io → media::packet, media::dtls, trace, ids` ·
 //! `sip, sdp, media, book, trace → ids, timers`. Where keys are spoken of, `keying`
 //! too; where wall-clock time is, `clock`.
 //!

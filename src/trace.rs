@@ -6,9 +6,15 @@
 //! | --- | --- |
 //! | `ladder` | the messages of each call, bounded |
 //! | `mask` | takes secrets out of a message |
+//! | `hep` | packets for a capture server |
+//! | `text` | the header fields by which messages are told apart |
 
+mod hep;
 mod ladder;
 mod mask;
+mod text;
 
+pub use hep::{HepMessage, HepSender, encode as encode_hep};
 pub use ladder::{CallTrace, TraceSettings, TracedMessage, Traces, Way};
 pub use mask::masked;
+pub use text::{is_of_call, sip_call_id};

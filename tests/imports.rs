@@ -48,7 +48,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "sip", "sdp", "media", "book", "ids", "timers", "keying", "clock", "trace",
         ],
     ),
-    ("io", &["media::packet", "media::dtls", "ids", "keying"]),
+    (
+        "io",
+        &["media::packet", "media::dtls", "ids", "keying", "trace"],
+    ),
     ("sip", &["ids", "timers"]),
     ("sdp", &["ids", "timers", "keying"]),
     ("media", &["ids", "timers", "keying", "clock"]),

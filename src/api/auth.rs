@@ -323,6 +323,7 @@ mod tests {
         let app = |id: &str, secret: &str| App {
             id: AppId::new(id),
             secret: secret.to_string(),
+            limits: crate::book::CallLimits::default(),
         };
         let apps = [app(AppId::ROOT, root_secret), app("acme", "acme-secret")];
         Gate::new(&Book::new(apps, []).unwrap(), root_secret)
@@ -362,6 +363,7 @@ mod tests {
         let app = |id: &str, secret: &str| App {
             id: AppId::new(id),
             secret: secret.to_string(),
+            limits: crate::book::CallLimits::default(),
         };
         let book = Book::new([app("acme", "new-secret")], []).unwrap();
         let former = |secret: &str, until_ms| FormerSecret {

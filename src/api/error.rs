@@ -7,7 +7,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use crate::call::request::CallError;
+use crate::call::request::{CallError, LimitKind};
 use crate::shard::mailbox::MailboxError;
 
 use super::openapi::{Done, Failure, Success};
@@ -147,7 +147,13 @@ impl From<CallError> for ApiError {
                 (StatusCode::UNPROCESSABLE_ENTITY, "RECORDING_UNAVAILABLE")
             }
             CallError::PortsExhausted => (StatusCode::SERVICE_UNAVAILABLE, "PORTS_EXHAUSTED"),
-            CallError::TooManyCalls => (StatusCode::SERVICE_UNAVAILABLE, "OVERLOADED"),
+            CallError::TooManyCalls | CallError::Overloaded => {
+                (StatusCode::SERVICE_UNAVAILABLE, "OVERLOADED")
+            }
+            CallError::Limit(exceeded) => match exceeded.kind {
+                LimitKind::Calls => (StatusCode::TOO_MANY_REQUESTS, "LIMIT_CALLS"),
+                LimitKind::CallRate => (StatusCode::TOO_MANY_REQUESTS, "LIMIT_CALL_RATE"),
+            },
             CallError::Draining => (StatusCode::SERVICE_UNAVAILABLE, "DRAINING"),
             CallError::Invalid { .. } => (StatusCode::BAD_REQUEST, "BAD_REQUEST"),
             CallError::NoCommonCodec => (StatusCode::CONFLICT, "NO_COMMON_CODEC"),
@@ -157,6 +163,7 @@ impl From<CallError> for ApiError {
         };
         let retry_after = match error {
             CallError::Draining => Some(RETRY_AFTER_DRAINING),
+            CallError::Limit(_) => Some(RETRY_AFTER),
             _ => (status == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER),
         };
         ApiError {

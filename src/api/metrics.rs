@@ -10,12 +10,13 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use crate::call::request::{CallReply, CallRequest, ShardCounters};
+use crate::call::request::{CallReply, CallRequest, Histogram, Sample, SampleValue, ShardCounters};
 
 use super::Shared;
 use super::directory::Listed;
 use super::error::{ApiError, done};
 use super::media_session::MediaSessions;
+use super::metric_help::help;
 use super::openapi::{Done, Failure};
 use super::registry::lock;
 
@@ -139,14 +140,30 @@ fn shard_metrics(page: &mut Page, shard: u8, counters: &ShardCounters) {
     page.gauge("calls", "Calls alive.", &label, counters.calls);
     page.gauge("rooms", "Rooms alive.", &label, counters.rooms);
     page.gauge("media_legs", "Media legs alive.", &label, counters.legs);
-    let help = "RTP port pairs that may still be opened.";
-    page.gauge("free_port_pairs", help, &label, counters.free_port_pairs);
+    let free = "RTP port pairs that may still be opened.";
+    page.gauge("free_port_pairs", free, &label, counters.free_port_pairs);
     for (name, label_name, label_value, count) in &counters.totals {
         let mut labels = vec![("shard", shard.to_string())];
         if !label_name.is_empty() {
             labels.push((label_name, label_value.clone()));
         }
-        page.total(name, "Counted by the shard.", &labels, *count);
+        page.total(name, help(name), &labels, *count);
+    }
+    for Sample {
+        name,
+        labels,
+        value,
+    } in &counters.samples
+    {
+        let mut all = vec![("shard", shard.to_string())];
+        all.extend(labels.iter().cloned());
+        match value {
+            SampleValue::Total(count) => page.total(name, help(name), &all, *count),
+            SampleValue::Gauge(value) => page.gauge(name, help(name), &all, *value),
+            SampleValue::Histogram(histogram) => {
+                page.histogram(name, help(name), &all, histogram);
+            }
+        }
     }
 }
 
@@ -275,6 +292,30 @@ impl Page {
         self.line(name, "counter", help, labels, value);
     }
 
+    fn histogram(
+        &mut self,
+        name: &str,
+        help: &'static str,
+        labels: &[(&str, String)],
+        histogram: &Histogram,
+    ) {
+        let infinite = [("+Inf".to_string(), histogram.count())];
+        let buckets = histogram
+            .buckets()
+            .map(|(bound, count)| (bound.to_string(), count));
+        let lines = self.lines(name, "histogram", help);
+        for (bound, count) in buckets.chain(infinite) {
+            let mut labels = labels.to_vec();
+            labels.push(("le", bound));
+            let labels = written(&labels);
+            // Writing to a String cannot fail.
+            let _ = writeln!(lines, "ringwire_{name}_bucket{labels} {count}");
+        }
+        let labels = written(labels);
+        let _ = writeln!(lines, "ringwire_{name}_sum{labels} {}", histogram.sum());
+        let _ = writeln!(lines, "ringwire_{name}_count{labels} {}", histogram.count());
+    }
+
     fn line(
         &mut self,
         name: String,
@@ -283,21 +324,18 @@ impl Page {
         labels: &[(&str, String)],
         value: u64,
     ) {
-        let name = format!("ringwire_{name}");
-        let labels: Vec<String> = labels
-            .iter()
-            .map(|(label, value)| format!("{label}=\"{}\"", escaped(value)))
-            .collect();
-        let labels = match labels.is_empty() {
-            true => String::new(),
-            false => format!("{{{}}}", labels.join(",")),
-        };
-        let (_, _, lines) = self
-            .metrics
-            .entry(name.clone())
-            .or_insert_with(|| (kind, help, String::new()));
+        let labels = written(labels);
         // Writing to a String cannot fail.
-        let _ = writeln!(lines, "{name}{labels} {value}");
+        let _ = writeln!(
+            self.lines(&name, kind, help),
+            "ringwire_{name}{labels} {value}"
+        );
+    }
+
+    /// Where the lines of this metric go.
+    fn lines(&mut self, name: &str, kind: &'static str, help: &'static str) -> &mut String {
+        let entry = self.metrics.entry(format!("ringwire_{name}"));
+        &mut entry.or_insert_with(|| (kind, help, String::new())).2
     }
 
     fn text(&self) -> String {
@@ -306,6 +344,17 @@ impl Page {
             let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{lines}");
         }
         text
+    }
+}
+
+fn written(labels: &[(&str, String)]) -> String {
+    let labels: Vec<String> = labels
+        .iter()
+        .map(|(label, value)| format!("{label}=\"{}\"", escaped(value)))
+        .collect();
+    match labels.is_empty() {
+        true => String::new(),
+        false => format!("{{{}}}", labels.join(",")),
     }
 }
 
@@ -319,6 +368,35 @@ fn escaped(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_histogram_has_cumulative_buckets_a_sum_and_a_count() {
+        let mut histogram = Histogram::new(&[0.1, 1.0]);
+        for ms in [250, 250, 2_500] {
+            histogram.record(std::time::Duration::from_millis(ms));
+        }
+        let counters = ShardCounters {
+            samples: vec![Sample {
+                name: "call_setup_seconds",
+                labels: vec![("direction", "incoming".to_string())],
+                value: SampleValue::Histogram(histogram),
+            }],
+            ..ShardCounters::default()
+        };
+        let mut page = Page::default();
+        shard_metrics(&mut page, 1, &counters);
+        let labels = "shard=\"1\",direction=\"incoming\"";
+        let expected = format!(
+            "# HELP ringwire_call_setup_seconds From INVITE to final answer.\n\
+             # TYPE ringwire_call_setup_seconds histogram\n\
+             ringwire_call_setup_seconds_bucket{{{labels},le=\"0.1\"}} 0\n\
+             ringwire_call_setup_seconds_bucket{{{labels},le=\"1\"}} 2\n\
+             ringwire_call_setup_seconds_bucket{{{labels},le=\"+Inf\"}} 3\n\
+             ringwire_call_setup_seconds_sum{{{labels}}} 3\n\
+             ringwire_call_setup_seconds_count{{{labels}}} 3\n"
+        );
+        assert!(page.text().contains(&expected), "{}", page.text());
+    }
 
     #[test]
     fn lines_of_one_metric_stand_together_under_their_type() {

@@ -51,6 +51,7 @@ mod http_client;
 mod media_server;
 mod media_session;
 mod messages;
+mod metric_help;
 mod metrics;
 mod notify;
 mod openapi;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Answering, CallerAuth, DEFAULT_ANSWER_PEER, DigestAlgorithm, Hook, HookContentType, Number,
-    Outgoing, SipAuth, SipServer, values,
+    Answering, CallLimits, CallerAuth, DEFAULT_ANSWER_PEER, DigestAlgorithm, Hook, HookContentType,
+    Number, Outgoing, SipAuth, SipServer, values,
 };
 use crate::ids::AppId;
 use crate::keying::{SrtpKeying, SrtpPolicy};
@@ -61,6 +61,12 @@ pub struct NumberRecord {
     /// `sdes` or `dtls`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub srtp_keying: Option<String>,
+    /// Its calls at a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_calls: Option<u64>,
+    /// Its calls that may begin per second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_calls_per_second: Option<u64>,
     /// Keep a registration at `sip_server`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub register: Option<bool>,
@@ -164,6 +170,10 @@ impl NumberRecord {
                 SrtpKeying::from_name,
                 "sdes or dtls",
             )?,
+            limits: CallLimits {
+                max_calls: limit("max_calls", self.max_calls)?,
+                max_calls_per_second: limit("max_calls_per_second", self.max_calls_per_second)?,
+            },
         })
     }
 
@@ -268,6 +278,8 @@ impl From<&Number> for NumberRecord {
             }),
             srtp: number.srtp.map(|policy| policy.name().to_string()),
             srtp_keying: number.srtp_keying.map(|keying| keying.name().to_string()),
+            max_calls: number.limits.max_calls.map(u64::from),
+            max_calls_per_second: number.limits.max_calls_per_second.map(u64::from),
             register: None,
         }
     }
@@ -278,6 +290,11 @@ fn fail(field: &'static str, problem: impl Into<String>) -> RecordError {
         field,
         problem: problem.into(),
     }
+}
+
+fn limit(field: &'static str, limit: Option<u64>) -> Result<Option<u32>, RecordError> {
+    let read = limit.map(values::call_limit).transpose();
+    read.map_err(|problem| fail(field, problem))
 }
 
 fn given(text: &Option<String>) -> Option<&str> {

@@ -121,6 +121,22 @@ fn distance(a: &str, b: &str) -> usize {
     last[b.len()]
 }
 
+/// More calls than a gateway takes.
+pub const MAX_CALL_LIMIT: u64 = 10_000_000;
+
+/// A limit of calls at a time or per second.
+///
+/// # Errors
+/// What would be right.
+pub fn call_limit(limit: u64) -> Result<u32, String> {
+    match limit {
+        1..=MAX_CALL_LIMIT => Ok(limit as u32),
+        _ => Err(format!(
+            "{limit} is out of range; write 1 to {MAX_CALL_LIMIT} calls, or leave it out"
+        )),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

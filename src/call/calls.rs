@@ -4,23 +4,27 @@
 //! `ending`.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use tracing::{info, warn};
 
-use crate::book::Book;
+use crate::book::{Book, Number};
 use crate::call::event::{CallEvent, CallEventKind};
+use crate::call::limits::{LimitExceeded, Limits, Permit};
 use crate::call::output::Output;
 use crate::call::query::Queries;
-use crate::call::request::{Action, CallError, CallReply, CallRequest, TraceSnapshot};
+use crate::call::request::{Action, CallError, CallReply, CallRequest, CallState, TraceSnapshot};
 use crate::call::room::{RoomNotice, RoomRequest};
+use crate::call::scanners::{InCall, Scanners};
 use crate::call::state::{Call, Phase};
+use crate::call::tally::Tally;
 use crate::clock::WallClock;
-use crate::ids::{CallId, ListenerId, RequestId, RoomKey, SessionId, ShardId};
+use crate::ids::{AppId, CallId, ListenerId, RequestId, RoomKey, SessionId, ShardId};
 use crate::keying::{Fingerprint, Srtp};
 use crate::sip::agent::{Agent, Event, Transmit};
 use crate::sip::routing;
@@ -38,8 +42,6 @@ pub struct CallSettings {
     pub shards: u8,
     /// Turns instants into wall-clock time.
     pub clock: WallClock,
-    /// When so many calls are alive, new ones get 503.
-    pub max_calls: usize,
     /// An incoming call nobody acts upon within this is refused with 480.
     pub answer_timeout: Duration,
     /// Realm of our digest challenges (RFC 3261 section 22.1).
@@ -52,6 +54,10 @@ pub struct CallSettings {
     pub srtp: Srtp,
     /// Of the certificate for DTLS; without one there is none.
     pub fingerprint: Option<Fingerprint>,
+    /// How many calls there may be; shared by all shards.
+    pub limits: Arc<Limits>,
+    /// Who is not listened to; shared by all shards.
+    pub scanners: Arc<Scanners>,
     /// How much of the calls' signalling is kept.
     pub trace: TraceSettings,
     /// Where call ids come from.
@@ -75,6 +81,23 @@ pub enum RoomBackend {
 /// Seconds after which a peer that got a 503 may try again.
 pub(super) const RETRY_AFTER_SECONDS: u32 = 2;
 
+/// Why incoming calls are refused: the labels of the metric.
+const REFUSALS: [&str; 13] = [
+    "unknown_number",
+    "source_not_allowed",
+    "challenged",
+    "bad_sdp",
+    "no_common_codec",
+    "draining",
+    "overloaded",
+    "too_many_calls",
+    "call_rate",
+    "app_too_many_calls",
+    "app_call_rate",
+    "number_too_many_calls",
+    "number_call_rate",
+];
+
 /// All calls of a shard.
 pub struct Calls {
     pub(super) settings: CallSettings,
@@ -89,6 +112,8 @@ pub struct Calls {
     pub(super) random: StdRng,
     pub(super) draining: bool,
     congested: bool,
+    overloaded: bool,
+    pub(super) tally: Tally,
     pub(super) refusals: HashMap<&'static str, u64>,
 }
 
@@ -110,7 +135,9 @@ impl Calls {
             random,
             draining: false,
             congested: false,
-            refusals: HashMap::new(),
+            overloaded: false,
+            tally: Tally::new(),
+            refusals: REFUSALS.iter().map(|label| (*label, 0)).collect(),
         }
     }
 
@@ -127,7 +154,20 @@ impl Calls {
             Bytes::copy_from_slice(datagram)
         });
         self.agent.handle_datagram(now, listener, source, datagram);
+        if self.agent.take_suspicion() {
+            self.suspect(now, source.ip());
+        }
         self.handle_agent_events(now);
+    }
+
+    /// Whether a datagram from here is to be dropped unread.
+    pub fn is_banned(&self, now: Instant, source: IpAddr) -> bool {
+        self.settings.scanners.is_banned(now, source, &self.book)
+    }
+
+    /// A bad request has come from here.
+    pub(super) fn suspect(&mut self, now: Instant, source: IpAddr) {
+        self.settings.scanners.bad_request(now, source, &self.book);
     }
 
     /// The network says that `destination` cannot be reached.
@@ -252,6 +292,7 @@ impl Calls {
     /// Once a second: what has been kept for long enough is forgotten.
     pub fn sweep(&mut self, now: Instant) {
         self.traces.sweep(now);
+        self.settings.scanners.sweep(now);
     }
 
     /// How many bytes the calls' traces take.
@@ -323,6 +364,50 @@ impl Calls {
     /// events of those there are.
     pub fn set_congested(&mut self, congested: bool) {
         self.congested = congested;
+    }
+
+    /// While true no new calls are taken: the shard is late.
+    pub fn set_overloaded(&mut self, overloaded: bool) {
+        if overloaded != self.overloaded {
+            self.overloaded = overloaded;
+            let shard = self.settings.shard.0;
+            match overloaded {
+                true => warn!(shard, "the shard is late: new calls are refused"),
+                false => info!(shard, "the shard is in time again: new calls are taken"),
+            }
+        }
+    }
+
+    /// Whether new calls are refused because the shard is late.
+    pub fn is_overloaded(&self) -> bool {
+        self.overloaded
+    }
+
+    /// How many SIP listeners there are.
+    pub fn listeners(&self) -> usize {
+        self.settings.listeners.len()
+    }
+
+    /// Who is not listened to.
+    pub fn scanners(&self) -> &Scanners {
+        &self.settings.scanners
+    }
+
+    /// What became of calls, and how long it took.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// How many calls are in each state.
+    pub fn by_state(&self) -> impl Iterator<Item = (CallState, u64)> {
+        let states = CallState::ALL.map(|state| {
+            let calls = self.calls.values();
+            (
+                state,
+                calls.filter(|call| call.state() == state).count() as u64,
+            )
+        });
+        states.into_iter()
     }
 
     /// The user agent's counters.
@@ -448,8 +533,26 @@ impl Calls {
         Some(session)
     }
 
-    pub(super) fn is_full(&self) -> bool {
-        self.congested || self.calls.len() >= self.settings.max_calls
+    /// Why no new call is taken at all, as the metric's label.
+    pub(super) fn closed(&self) -> Option<&'static str> {
+        match (self.draining, self.overloaded || self.congested) {
+            (true, _) => Some("draining"),
+            (false, true) => Some("overloaded"),
+            (false, false) => None,
+        }
+    }
+
+    /// A place for one more call, unless a limit forbids it.
+    pub(super) fn take_place(
+        &self,
+        now: Instant,
+        app: &AppId,
+        number: Option<&Number>,
+        peer: SocketAddr,
+    ) -> Result<(Permit, InCall), LimitExceeded> {
+        let own = self.book.app(app).map(|app| app.limits).unwrap_or_default();
+        let permit = self.settings.limits.take(now, app, own, number)?;
+        Ok((permit, self.settings.scanners.in_call(peer.ip())))
     }
 
     pub(super) fn phase(&self, call: CallId) -> Option<&Phase> {

@@ -98,6 +98,8 @@ impl Calls {
             return;
         }
         call.phase = Phase::Leaving;
+        // From here on it is no call to the limits any more.
+        drop(call.held_places.take());
         call.ended = Some(now);
         call.end_reason.get_or_insert(reason);
         if call.has_leg {

@@ -10,8 +10,10 @@ use crate::call::calls::{Calls, RETRY_AFTER_SECONDS};
 use crate::call::description;
 use crate::call::event::{Arrival, CallEventKind};
 use crate::call::in_dialog::NO_COMMON_SECURITY;
+use crate::call::limits::{LimitExceeded, LimitKind, LimitScope, Permit};
 use crate::call::request::{CallError, CallReply, Direction, Stream};
 use crate::call::room::{LegAddress, Place, RoomRequest};
+use crate::call::scanners::InCall;
 use crate::call::state::{Call, Phase};
 use crate::ids::{CallId, RequestId, RoomKey, SessionId};
 use crate::sdp::{Codec, Session};
@@ -21,6 +23,8 @@ use crate::sip::uri::Uri;
 
 /// Nobody acted upon the call in time: 480 Temporarily Unavailable.
 const NOBODY_ANSWERED: u16 = 480;
+/// The number has as many calls as it may (RFC 3261 section 21.4.24).
+const BUSY: u16 = 486;
 /// The application ended a call it had not accepted: 486 Busy Here, which
 /// leaves a forking proxy its other branches (RFC 3261 section 16.7).
 pub(super) const DECLINED: u16 = 486;
@@ -28,6 +32,12 @@ pub(super) const DECLINED: u16 = 486;
 impl Calls {
     /// An INVITE outside a dialog has come in; 100 is sent.
     pub(super) fn invited(&mut self, now: Instant, session: SessionId, invite: IncomingInvite) {
+        // Before anything that costs: who is late does not get earlier by
+        // looking at what it cannot take.
+        if let Some(label) = self.closed() {
+            self.refuse_invite(now, session, label, 503);
+            return;
+        }
         let to_user = user_of(&invite.request_uri);
         let header_user = user_of(&invite.to.uri);
         let candidates = [to_user.as_str(), header_user.as_str()];
@@ -40,6 +50,7 @@ impl Calls {
                     code = refusal.sip_code(),
                     "incoming call refused: {refusal}"
                 );
+                self.suspect(now, invite.source.ip());
                 self.refuse_invite(now, session, refusal.label(), refusal.sip_code());
                 return;
             }
@@ -63,23 +74,22 @@ impl Calls {
                 .authorize(now, session, realm, &credentials, &algorithms);
             match verdict {
                 Ok(Authorization::Valid) => {}
+                Ok(Authorization::Failed) => {
+                    self.suspect(now, invite.source.ip());
+                    self.count_refusal("challenged");
+                    return;
+                }
                 Ok(Authorization::Challenged) | Err(_) => {
                     self.count_refusal("challenged");
                     return;
                 }
             }
         }
-        if self.draining || self.is_full() {
-            let label = if self.draining {
-                "draining"
-            } else {
-                "too_many_calls"
-            };
-            self.refuse_invite(now, session, label, 503);
-            return;
-        }
         match offered_description(invite.body.as_ref()) {
-            Ok(offer) => self.arrived(now, session, invite, offer, number),
+            Ok(offer) => match self.take_place(now, &number.app, Some(&number), invite.source) {
+                Ok(places) => self.arrived(now, session, invite, offer, number, places),
+                Err(exceeded) => self.limited(now, session, &invite, &exceeded),
+            },
             Err((label, rejection)) => {
                 info!(
                     source = %invite.source,
@@ -95,6 +105,30 @@ impl Calls {
         }
     }
 
+    /// One call more than a limit allows. A number that has its calls is busy
+    /// (486), which leaves the caller's other numbers alone; an app or a
+    /// gateway that has them is unavailable for a while (503).
+    fn limited(
+        &mut self,
+        now: Instant,
+        session: SessionId,
+        invite: &IncomingInvite,
+        exceeded: &LimitExceeded,
+    ) {
+        let code = match (&exceeded.scope, exceeded.kind) {
+            (LimitScope::Number(_), LimitKind::Calls) => BUSY,
+            _ => 503,
+        };
+        info!(
+            source = %invite.source,
+            sip_call_id = %invite.sip_call_id,
+            code,
+            reason = exceeded.label(),
+            "incoming call refused: {exceeded}"
+        );
+        self.refuse_invite(now, session, exceeded.label(), code);
+    }
+
     fn arrived(
         &mut self,
         now: Instant,
@@ -102,6 +136,7 @@ impl Calls {
         invite: IncomingInvite,
         offer: Option<Session>,
         number: Arc<Number>,
+        places: (Permit, InCall),
     ) {
         let id = self.new_call_id();
         // Media uses the family of the offer's address, which need not be the
@@ -139,6 +174,7 @@ impl Calls {
             sip_code: Some(100),
             ipv6,
             srtp: number.srtp(self.settings.srtp),
+            held_places: Some(places),
             ..Call::new(id, app, Direction::Incoming, invite.source, now, phase)
         };
         self.traces.claim(&call.sip_call_id, id, &call.app);
@@ -278,6 +314,8 @@ impl Calls {
         call.phase = Phase::Active;
         call.answered = Some(now);
         call.sip_code = Some(200);
+        self.tally
+            .answered(Direction::Incoming, 200, now - call.created);
         let session = call.session;
         self.timers.stop(&id);
         if let Some(negotiated) = negotiated {
@@ -344,6 +382,8 @@ impl Calls {
         let code = rejection.code;
         if let Some(call) = self.calls.get_mut(&id) {
             call.sip_code = Some(code);
+            self.tally
+                .answered(Direction::Incoming, code, now - call.created);
         }
         if let Some(session) = self.unbind_session(id) {
             // A caller that has gone this instant needs no answer.
@@ -357,6 +397,8 @@ impl Calls {
     pub(super) fn caller_cancelled(&mut self, now: Instant, id: CallId) {
         if let Some(call) = self.calls.get_mut(&id) {
             call.sip_code = Some(487);
+            self.tally
+                .answered(Direction::Incoming, 487, now - call.created);
             if let Phase::Joining { request, .. } = &mut call.phase
                 && let Some(request) = request.take()
             {

@@ -10,6 +10,8 @@
 //! | `ending` | how calls end |
 //! | `room`, `room_message` | rooms and their media legs |
 //! | `media_server`, `server_leg` | calls whose room is on a media server |
+//! | `room` | rooms and their media legs |
+//! | `limits`, `scanners` | who may call how often |
 //! | `query` | snapshots with statistics from several shards |
 //! | `description` | between SDP and the leg table |
 //! | `request`, `event` | the words spoken with the api |
@@ -18,8 +20,10 @@ mod calls;
 mod description;
 mod ending;
 pub mod event;
+mod histogram;
 mod in_dialog;
 mod incoming;
+mod limits;
 mod media_server;
 mod outgoing;
 mod output;
@@ -28,8 +32,11 @@ mod query;
 pub mod request;
 pub mod room;
 mod room_message;
+mod scanners;
 mod server_leg;
+pub mod settings;
 mod state;
+mod tally;
 pub mod web_peer;
 
 pub use calls::{CallSettings, Calls, RoomBackend};

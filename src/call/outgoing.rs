@@ -6,6 +6,7 @@ use std::time::Instant;
 use crate::call::calls::Calls;
 use crate::call::description;
 use crate::call::event::CallEventKind;
+use crate::call::limits::{LimitKind, LimitScope};
 use crate::call::request::{CallError, CallReply, CallState, Dial, Direction};
 use crate::call::room::{LegAddress, RoomRequest};
 use crate::call::state::{Call, Phase};
@@ -19,14 +20,29 @@ use crate::sip::uri::{Host, Uri, parse_host_port};
 impl Calls {
     /// Starts an outgoing call by opening its leg.
     pub(super) fn dial(&mut self, now: Instant, request: RequestId, dial: Box<Dial>) {
-        if self.draining {
-            self.reply(request, CallReply::Refused(CallError::Draining));
+        let refusal = match self.closed() {
+            Some("draining") => Some(CallError::Draining),
+            Some(_) => Some(CallError::Overloaded),
+            None => None,
+        };
+        if let Some(error) = refusal {
+            self.reply(request, CallReply::Refused(error));
             return;
         }
-        if self.is_full() {
-            self.reply(request, CallReply::Refused(CallError::TooManyCalls));
-            return;
-        }
+        let number = self.book.number(&dial.from_number).cloned();
+        let number = number.filter(|number| number.app == dial.app);
+        let places = match self.take_place(now, &dial.app, number.as_deref(), dial.destination) {
+            Ok(places) => places,
+            Err(exceeded) => {
+                // As many as the gateway takes at all is no fault of the app.
+                let error = match (&exceeded.scope, exceeded.kind) {
+                    (LimitScope::All, LimitKind::Calls) => CallError::TooManyCalls,
+                    _ => CallError::Limit(exceeded),
+                };
+                self.reply(request, CallReply::Refused(error));
+                return;
+            }
+        };
         let id = self.new_call_id();
         let ipv6 = dial.destination.is_ipv6();
         let (app, callee) = (dial.app.clone(), dial.destination);
@@ -41,6 +57,7 @@ impl Calls {
             stream: Some(stream.clone()),
             has_leg: true,
             srtp,
+            held_places: Some(places),
             ..Call::new(id, app, Direction::Outgoing, callee, now, phase)
         };
         self.calls.insert(id, call);
@@ -161,6 +178,8 @@ impl Calls {
         call.phase = Phase::Active;
         call.sip_code = Some(code);
         call.answered = Some(now);
+        self.tally
+            .answered(Direction::Outgoing, code, now - call.created);
         self.tell(now, id, CallEventKind::Answered(code));
         // A peer that gave its answer in a 183 may leave it out of the 200.
         let described_early = body.is_none() && progress == CallState::Early;
@@ -180,6 +199,8 @@ impl Calls {
             return;
         };
         call.sip_code = Some(code);
+        self.tally
+            .answered(Direction::Outgoing, code, now - call.created);
         if matches!(call.phase, Phase::Cancelling) {
             self.finish(now, id, "local");
             return;

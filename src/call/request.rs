@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::book::{Book, Hook, SipAuth};
+pub use crate::call::histogram::Histogram;
+pub use crate::call::limits::{LimitExceeded, LimitKind, LimitScope};
 use crate::clock::WallClock;
 use crate::ids::{AppId, CallId, RoomKey};
 use crate::keying::Srtp;
@@ -282,6 +284,12 @@ pub enum CallError {
     /// 503 `OVERLOADED`, with Retry-After.
     #[error("the gateway has as many calls as it takes; try again later")]
     TooManyCalls,
+    /// 503 `OVERLOADED`, with Retry-After.
+    #[error("the gateway is overloaded; try again in a second")]
+    Overloaded,
+    /// 429 `LIMIT_CALLS` or `LIMIT_CALL_RATE`, with Retry-After.
+    #[error("{0}; try again later")]
+    Limit(LimitExceeded),
     /// 503 `DRAINING`, with Retry-After.
     #[error("the gateway is shutting down and takes no new calls")]
     Draining,
@@ -325,6 +333,16 @@ pub enum Direction {
     Outgoing,
 }
 
+impl Direction {
+    /// The word the API uses.
+    pub fn label(self) -> &'static str {
+        match self {
+            Direction::Incoming => "incoming",
+            Direction::Outgoing => "outgoing",
+        }
+    }
+}
+
 /// How far a call is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CallState {
@@ -343,6 +361,16 @@ pub enum CallState {
 }
 
 impl CallState {
+    /// All of them.
+    pub const ALL: [CallState; 6] = [
+        CallState::Trying,
+        CallState::Ringing,
+        CallState::Early,
+        CallState::Active,
+        CallState::Ending,
+        CallState::Ended,
+    ];
+
     /// The word the API uses.
     pub fn label(self) -> &'static str {
         match self {
@@ -497,4 +525,28 @@ pub struct ShardCounters {
     /// Ever growing counts: (metric name without prefix, label name, label
     /// value, count).
     pub totals: Vec<(&'static str, &'static str, String, u64)>,
+    /// Everything that takes more than a count or more than one label.
+    pub samples: Vec<Sample>,
+}
+
+/// One line, or one histogram, of the metrics.
+#[derive(Debug, Clone)]
+pub struct Sample {
+    /// Name without prefix.
+    pub name: &'static str,
+    /// Labels beside the shard.
+    pub labels: Vec<(&'static str, String)>,
+    /// The figure.
+    pub value: SampleValue,
+}
+
+/// The figure of a [`Sample`].
+#[derive(Debug, Clone)]
+pub enum SampleValue {
+    /// Only grows.
+    Total(u64),
+    /// Goes up and down.
+    Gauge(u64),
+    /// How often something took how long.
+    Histogram(Histogram),
 }

@@ -4,8 +4,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::call::limits::Permit;
 use crate::call::ports::LegAddress;
 use crate::call::request::{CallSnapshot, CallState, Dial, Direction, MediaSnapshot, Stream};
+use crate::call::scanners::InCall;
 use crate::clock::WallClock;
 use crate::ids::{AppId, CallId, RequestId, SessionId};
 use crate::keying::{Security, Srtp};
@@ -44,6 +46,8 @@ pub(super) struct Call {
     /// The other side of the relay, where the call's room is on a media
     /// server.
     pub server: Option<ServerSide>,
+    /// It counts against limits, and its peer is no scanner, while it lives.
+    pub held_places: Option<(Permit, InCall)>,
     pub phase: Phase,
 }
 
@@ -148,6 +152,7 @@ impl Call {
             offering: false,
             srtp: Srtp::OFF,
             server: None,
+            held_places: None,
             phase,
         }
     }

@@ -25,6 +25,9 @@ pub struct File {
     pub rooms: Rooms,
     pub webrtc: WebRtc,
     pub calls: Calls,
+    pub limits: Limits,
+    pub scanners: Scanners,
+    pub hep: Hep,
     pub hooks: Hooks,
     pub app: Vec<Spanned<App>>,
     pub number: Vec<Spanned<Number>>,
@@ -95,6 +98,37 @@ pub struct Calls {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    pub max_calls_per_second: Setting<Whole>,
+    pub max_calls_per_app: Setting<Whole>,
+    pub max_calls_per_second_per_app: Setting<Whole>,
+    pub max_calls_per_number: Setting<Whole>,
+    pub max_calls_per_second_per_number: Setting<Whole>,
+    pub max_lag_ms: Setting<Whole>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Scanners {
+    pub enabled: Setting<bool>,
+    pub threshold: Setting<Whole>,
+    pub window_s: Setting<Whole>,
+    pub ban_s: Setting<Whole>,
+    pub never_ban: Option<Vec<Spanned<String>>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Hep {
+    pub collector: Setting<String>,
+    pub capture_id: Setting<Whole>,
+    pub auth_key: Setting<String>,
+    pub messages: Setting<String>,
+    pub mask: Setting<bool>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Hooks {
     pub timeout_s: Setting<Whole>,
     pub failure_code: Setting<Whole>,
@@ -106,6 +140,8 @@ pub struct Hooks {
 pub struct App {
     pub app_id: Setting<String>,
     pub app_secret: Setting<String>,
+    pub max_calls: Setting<Whole>,
+    pub max_calls_per_second: Setting<Whole>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -124,6 +160,8 @@ pub struct Number {
     pub sip_auth: Setting<Auth>,
     pub srtp: Setting<String>,
     pub srtp_keying: Setting<String>,
+    pub max_calls: Setting<Whole>,
+    pub max_calls_per_second: Setting<Whole>,
 }
 
 #[derive(Debug, Default, Deserialize)]

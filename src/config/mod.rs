@@ -8,9 +8,11 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::book::Book;
+use ipnet::IpNet;
+
+use crate::book::{Book, CallLimits};
 use crate::keying::{SrtpKeying, SrtpPolicy};
-use crate::trace::TraceSettings;
+use crate::trace::{HepSender, TraceSettings};
 
 mod error;
 mod file;
@@ -54,6 +56,12 @@ pub struct Config {
     pub webrtc: WebRtc,
     /// Limits and patience of calls.
     pub calls: Calls,
+    /// How many calls there may be, and how late a shard.
+    pub limits: Limits,
+    /// Whose SIP is dropped unread.
+    pub scanners: Scanners,
+    /// The capture server, if there is one.
+    pub hep: Option<Hep>,
     /// How hooks are posted.
     pub hooks: Hooks,
     /// Apps and numbers of the file; the root app joins by
@@ -239,6 +247,48 @@ pub struct Calls {
     pub srtp: Option<SrtpPolicy>,
     /// Where the keys of our offers come from, where neither says.
     pub srtp_keying: SrtpKeying,
+}
+
+/// How many calls there may be beside [`Calls::max_calls`], and how late a
+/// shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Calls that begin in a second, on all shards together.
+    pub max_calls_per_second: Option<u32>,
+    /// Of each app that has none of its own.
+    pub per_app: CallLimits,
+    /// Of each number that has none of its own.
+    pub per_number: CallLimits,
+    /// A shard that stays later than this refuses new calls; zero: never.
+    pub max_lag: Duration,
+}
+
+/// Whose SIP is dropped unread.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scanners {
+    /// Whether anybody's is.
+    pub enabled: bool,
+    /// So many bad requests
+    pub threshold: u32,
+    /// within this time
+    pub window: Duration,
+    /// lead to a ban for this time.
+    pub ban: Duration,
+    /// Never these.
+    pub never_ban: Vec<IpNet>,
+}
+
+/// A capture server that is sent a copy of the SIP messages (HEP version 3).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hep {
+    /// Its host and port.
+    pub collector: String,
+    /// Who we are to it.
+    pub sender: HepSender,
+    /// Only messages of calls, not OPTIONS and the like.
+    pub calls_only: bool,
+    /// Whether secrets are taken out.
+    pub mask: bool,
 }
 
 /// How hooks are posted.

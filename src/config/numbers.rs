@@ -7,14 +7,14 @@ use toml::Spanned;
 
 use crate::book::values::{self as book_values, nearest};
 use crate::book::{
-    Answering, App, Book, CallerAuth, DEFAULT_ANSWER_PEER, DigestAlgorithm, Hook, HookContentType,
-    Number, Outgoing, SipAuth, SipServer, comparable,
+    Answering, App, Book, CallLimits, CallerAuth, DEFAULT_ANSWER_PEER, DigestAlgorithm, Hook,
+    HookContentType, Number, Outgoing, SipAuth, SipServer, comparable,
 };
 use crate::ids::AppId;
 
 use super::ConfigError;
 use super::error::Source;
-use super::file::{self, File, Setting};
+use super::file::{self, File, Setting, Whole};
 use super::values;
 
 /// The file's apps and numbers; the root app is not among them.
@@ -69,6 +69,7 @@ fn apps(source: &Source<'_>, file: &File) -> Result<Vec<App>, ConfigError> {
         apps.push(App {
             id: AppId::new(id),
             secret: secret.to_string(),
+            limits: read_limits(source, &app.max_calls, &app.max_calls_per_second)?,
         });
     }
     Ok(apps)
@@ -108,6 +109,24 @@ fn number(
         },
         srtp: read_word(source, &record.srtp, values::srtp)?,
         srtp_keying: read_word(source, &record.srtp_keying, values::srtp_keying)?,
+        limits: read_limits(source, &record.max_calls, &record.max_calls_per_second)?,
+    })
+}
+
+fn read_limits(
+    source: &Source<'_>,
+    max_calls: &Setting<Whole>,
+    max_calls_per_second: &Setting<Whole>,
+) -> Result<CallLimits, ConfigError> {
+    let read = |setting: &Setting<Whole>| match setting {
+        None => Ok(None),
+        Some(setting) => book_values::call_limit(setting.get_ref().0)
+            .map(Some)
+            .map_err(|problem| source.error(setting.span(), problem)),
+    };
+    Ok(CallLimits {
+        max_calls: read(max_calls)?,
+        max_calls_per_second: read(max_calls_per_second)?,
     })
 }
 

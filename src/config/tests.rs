@@ -1,7 +1,7 @@
 use std::fs;
 
 use super::*;
-use crate::book::{Answering, HookContentType};
+use crate::book::{Answering, CallLimits, HookContentType};
 use crate::ids::AppId;
 
 fn machine() -> Machine {
@@ -383,6 +383,10 @@ fn the_defaults_that_the_example_states_are_the_defaults() {
     stated.file = None;
     stated.webrtc.advertise.clear();
     stated.calls.srtp = None;
+    assert!(stated.hep.take().is_some());
+    assert_eq!(stated.limits.max_calls_per_second.take(), Some(100));
+    stated.limits.per_app = CallLimits::default();
+    stated.limits.per_number = CallLimits::default();
     let defaults = Config::load_on(&machine(), None, |_| None).unwrap();
     assert_eq!(format!("{stated:?}"), format!("{defaults:?}"));
 }
@@ -404,11 +408,22 @@ fn the_example_mentions_every_field() {
     let tables = fields("").into_iter().filter(|name| {
         matches!(
             name.as_str(),
-            "http" | "sip" | "rtp" | "rooms" | "webrtc" | "calls" | "hooks" | "app" | "number"
+            "http"
+                | "sip"
+                | "rtp"
+                | "rooms"
+                | "webrtc"
+                | "calls"
+                | "limits"
+                | "scanners"
+                | "hep"
+                | "hooks"
+                | "app"
+                | "number"
         )
     });
     let tables: Vec<String> = tables.collect();
-    assert_eq!(tables.len(), 9);
+    assert_eq!(tables.len(), 12);
     for name in fields("") {
         let mentioned = match tables.contains(&name) {
             true => {
@@ -530,4 +545,56 @@ fn an_srtp_word_that_is_none_is_told_with_its_field_and_the_right_ones() {
         told.contains("srtp_keying: \"zrtp\" is none of \"sdes\", \"dtls\""),
         "{told}"
     );
+}
+
+#[test]
+fn limits_are_read_for_all_for_each_and_for_one() {
+    let config = load(
+        "[limits]\nmax_calls_per_second = 50\nmax_calls_per_app = 9\nmax_lag_ms = 0\n\
+         [[app]]\napp_id = \"a\"\napp_secret = \"s\"\nmax_calls = 7\n\
+         [[number]]\nnumber = \"1\"\nmax_calls_per_second = 3\n",
+    );
+    assert_eq!(config.limits.max_calls_per_second, Some(50));
+    assert_eq!(config.limits.per_app.max_calls, Some(9));
+    assert_eq!(config.limits.per_number, CallLimits::default());
+    assert!(config.limits.max_lag.is_zero());
+    let app = config.book.app(&AppId::new("a")).unwrap();
+    assert_eq!(app.limits.max_calls, Some(7));
+    let number = config.book.number("1").unwrap();
+    assert_eq!(number.limits.max_calls_per_second, Some(3));
+    let error = load_with("[[number]]\nnumber = \"1\"\nmax_calls = 0", &[])
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("0 is out of range; write 1 to"), "{error}");
+}
+
+#[test]
+fn a_capture_server_needs_a_port_and_what_it_is_sent_is_checked() {
+    assert_eq!(load("").hep, None);
+    let hep = load("hep.collector = \"[2001:db8::1]:9060\"").hep.unwrap();
+    assert!(hep.calls_only && hep.mask);
+    for (text, problem) in [
+        ("hep.collector = \"homer\"", "is no host:port"),
+        ("hep.collector = \"homer:0\"", "is no host:port"),
+        (
+            "hep.messages = \"some\"",
+            "is neither \"calls\" nor \"all\"",
+        ),
+    ] {
+        let error = load_with(text, &[]).unwrap_err().to_string();
+        assert!(error.contains(problem), "{error}");
+    }
+}
+
+#[test]
+fn networks_that_are_never_banned_are_read_as_subnets_are() {
+    let never = |text: &str| load(text).scanners.never_ban;
+    assert_eq!(never("").len(), 2);
+    assert_eq!(never("scanners.never_ban = []"), []);
+    let nets: Vec<String> = never("scanners.never_ban = [\"192.0.2.1\", \"10.0.0.0/8\"]")
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(nets, ["192.0.2.1/32", "10.0.0.0/8"]);
+    assert!(load_with("scanners.never_ban = [\"10.0.0.1/8\"]", &[]).is_err());
 }

@@ -13,6 +13,7 @@
 //! | [`sockets`] | binding, connecting, addresses as the kernel has them |
 //! | [`ports`] | the shard's slice of the RTP port range |
 //! | [`dtls`] | DTLS handshakes over buffers, with OpenSSL |
+//! | [`hep`] | exporting SIP messages to a capture server |
 //! | [`waker`] | waking a backend from another thread |
 //! | [`affinity`] | pinning a thread to a core |
 //! | [`service_manager`] | telling systemd how the service is |
@@ -22,6 +23,7 @@ pub mod affinity;
 pub mod backend;
 mod batch;
 pub mod dtls;
+pub mod hep;
 pub mod host;
 mod lanes;
 pub mod poll;

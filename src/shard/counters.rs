@@ -1,8 +1,11 @@
 //! What a shard has counted, in the metrics' words.
 
+use std::sync::atomic::Ordering;
+
 use crate::call::Calls;
-use crate::call::request::ShardCounters;
+use crate::call::request::{Histogram, Sample, SampleValue, ShardCounters};
 use crate::call::room::Rooms;
+use crate::io::hep::HepCounters;
 use crate::io::{Backend, PortPool};
 use crate::shard::outbox::Outbox;
 use crate::sip::agent::{DropReason, MethodLabel};
@@ -11,7 +14,7 @@ use crate::sip::agent::{DropReason, MethodLabel};
 const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "6xx"];
 
 /// What the turn itself counts.
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct TurnCounters {
     /// Times the shard woke up.
     pub turns: u64,
@@ -21,17 +24,58 @@ pub struct TurnCounters {
     pub forwards_dropped: u64,
     /// ICMP errors on SIP sockets.
     pub signalling_errors: u64,
+    /// SIP datagrams of banned sources.
+    pub banned: u64,
+    /// How long each turn worked, without the wait.
+    pub worked: Histogram,
+}
+
+/// Upper bounds of the buckets of turns in seconds: up to where a caller
+/// would send his INVITE again (T1).
+const TURN_SECONDS: [f64; 10] = [
+    0.000_01, 0.000_1, 0.000_5, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5,
+];
+
+impl Default for TurnCounters {
+    fn default() -> Self {
+        TurnCounters {
+            turns: 0,
+            forwards: 0,
+            forwards_dropped: 0,
+            signalling_errors: 0,
+            banned: 0,
+            worked: Histogram::new(&TURN_SECONDS),
+        }
+    }
+}
+
+/// Whom to ask.
+pub struct Sources<'a> {
+    pub calls: &'a Calls,
+    pub rooms: &'a Rooms,
+    pub turn: &'a TurnCounters,
+    pub backend: &'a Backend,
+    pub pool: &'a PortPool,
+    pub outbox: &'a Outbox,
+    /// Messages that wait: of the api, of other shards.
+    pub waiting: [usize; 2],
+    pub overloaded: bool,
+    pub hep: Option<&'a HepCounters>,
+    /// Tells what all shards share; one of them does.
+    pub shared: bool,
 }
 
 /// Everything at once.
-pub fn collect(
-    calls: &Calls,
-    rooms: &Rooms,
-    turn: &TurnCounters,
-    backend: &Backend,
-    pool: &PortPool,
-    outbox: &Outbox,
-) -> ShardCounters {
+pub fn collect(sources: &Sources<'_>) -> ShardCounters {
+    let Sources {
+        calls,
+        rooms,
+        turn,
+        backend,
+        pool,
+        outbox,
+        ..
+    } = *sources;
     let mut totals: Vec<(&'static str, &'static str, String, u64)> = Vec::new();
     let mut count = |name, label, value: &str, total| {
         totals.push((name, label, value.to_string(), total));
@@ -48,6 +92,21 @@ pub fn collect(
         turn.forwards_dropped,
     );
     count("sip_icmp_errors_total", "", "", turn.signalling_errors);
+    count("sip_banned_datagrams_total", "", "", turn.banned);
+    if sources.shared {
+        let bans = calls.scanners().total();
+        count("sip_bans_total", "", "", bans);
+    }
+    if let (true, Some(hep)) = (sources.shared, sources.hep) {
+        for (result, counter) in [
+            ("sent", &hep.sent),
+            ("failed", &hep.failed),
+            ("lost", &hep.lost),
+        ] {
+            let total = counter.load(Ordering::Relaxed);
+            count("hep_messages_total", "result", result, total);
+        }
+    }
     count("events_lost_total", "", "", outbox.lost());
     let media = rooms.table.counters();
     count(
@@ -64,10 +123,9 @@ pub fn collect(
     );
     count("media_forwarded_bytes_total", "", "", media.forwarded_bytes);
     let io = backend.counters();
-    for (reason, total) in media.drops.iter().chain(io.drops.iter()) {
-        if total > 0 {
-            count("media_drops_total", "reason", reason.label(), total);
-        }
+    for ((reason, in_media), (_, in_io)) in media.drops.iter().zip(io.drops.iter()) {
+        let total = in_media + in_io;
+        count("media_drops_total", "reason", reason.label(), total);
     }
     count("media_received_total", "", "", io.media_received);
     count("media_generated_total", "", "", io.media_generated);
@@ -137,9 +195,7 @@ pub fn collect(
     count("sip_refused_full_total", "", "", sip.refused_full);
     for reason in DropReason::ALL {
         let total = sip.dropped(reason);
-        if total > 0 {
-            count("sip_drops_total", "reason", reason.label(), total);
-        }
+        count("sip_drops_total", "reason", reason.label(), total);
     }
     ShardCounters {
         calls: calls.len() as u64,
@@ -148,5 +204,56 @@ pub fn collect(
         legs: rooms.legs() as u64,
         free_port_pairs: (pool.capacity() - pool.in_use()) as u64,
         totals,
+        samples: samples(sources),
     }
+}
+
+fn samples(sources: &Sources<'_>) -> Vec<Sample> {
+    let calls = sources.calls;
+    let mut samples = Vec::new();
+    let mut sample = |name, labels: &[(&'static str, &str)], value| {
+        let labels = labels
+            .iter()
+            .map(|(name, value)| (*name, value.to_string()));
+        samples.push(Sample {
+            name,
+            labels: labels.collect(),
+            value,
+        });
+    };
+    for (state, count) in calls.by_state() {
+        let labels = [("state", state.label())];
+        sample("calls_in_state", &labels, SampleValue::Gauge(count));
+    }
+    let tally = calls.tally();
+    for (direction, code, count) in tally.results() {
+        let labels = [("direction", direction), ("code", &code.to_string())];
+        sample("call_results_total", &labels, SampleValue::Total(count));
+    }
+    for (direction, setup) in [
+        ("incoming", &tally.incoming_setup),
+        ("outgoing", &tally.outgoing_setup),
+    ] {
+        let value = SampleValue::Histogram(setup.clone());
+        sample("call_setup_seconds", &[("direction", direction)], value);
+    }
+    let worked = SampleValue::Histogram(sources.turn.worked.clone());
+    sample("shard_turn_seconds", &[], worked);
+    let overloaded = SampleValue::Gauge(sources.overloaded.into());
+    sample("shard_overloaded", &[], overloaded);
+    for (mailbox, waiting) in ["api", "shards"].into_iter().zip(sources.waiting) {
+        let value = SampleValue::Gauge(waiting as u64);
+        sample("mailbox_messages", &[("mailbox", mailbox)], value);
+    }
+    let mut gauge = |name, value: usize| sample(name, &[], SampleValue::Gauge(value as u64));
+    gauge("events_waiting", sources.outbox.waiting());
+    gauge("rtp_port_pairs_in_use", sources.pool.in_use());
+    gauge("rtp_port_pairs", sources.pool.capacity());
+    gauge("sip_transactions", calls.agent().transactions());
+    gauge("sip_sockets", calls.listeners());
+    gauge("trace_bytes", calls.trace_bytes());
+    if sources.shared {
+        gauge("sip_banned_sources", calls.scanners().banned());
+    }
+    samples
 }

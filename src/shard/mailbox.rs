@@ -102,6 +102,16 @@ impl<M> Receiver<M> {
         self.queue.pop()
     }
 
+    /// How many messages wait.
+    pub fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
     /// Announces that the owner is about to wait: from now on a post wakes it.
     /// False if a message is there already, so that it should not wait.
     pub fn may_sleep(&self) -> bool {

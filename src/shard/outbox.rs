@@ -68,6 +68,11 @@ impl Outbox {
         !self.backlog.is_empty()
     }
 
+    /// How many events wait.
+    pub fn waiting(&self) -> usize {
+        self.backlog.len()
+    }
+
     /// How many events were dropped because even the backlog was full.
     pub fn lost(&self) -> u64 {
         self.lost

@@ -11,20 +11,24 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::mpsc;
 
-use crate::book::Book;
+use crate::book::{Book, CallLimits};
 use crate::call::event::CallEvent;
 use crate::call::room::Rooms;
+use crate::call::settings::{LimitSettings, Limits, ScannerSettings, Scanners};
 use crate::call::web_peer::WebSettings;
 use crate::call::{CallSettings, Calls, RoomBackend};
 use crate::clock::WallClock;
 use crate::config::{self, Config, MediaBackend};
 use crate::ids::{ListenerId, ShardId};
 use crate::io::dtls::OpenSslEngine;
+use crate::io::hep::{HepExporter, HepSettings};
 use crate::io::{Backend, BackendChoice, BackendSettings, PortPool, affinity, sockets};
 use crate::keying::Srtp;
 use crate::media::{DtlsEngine, Table, TableSettings};
+use crate::shard::capture::Capture;
 use crate::shard::mailbox::{Mailbox, Receiver, Shards, Wake, room_shard};
 use crate::shard::outbox::Outbox;
+use crate::shard::overload::Overload;
 use crate::shard::ports::{PortIndexes, PortSettings};
 use crate::shard::turn::{PeerMessage, Shard};
 use crate::shard::web::{self, SharedSockets};
@@ -72,6 +76,9 @@ pub enum StartError {
         "rtp.backend: the media backend cannot start: {0}; \"auto\" falls back to poll where io_uring is refused"
     )]
     Backend(io::Error),
+    /// The export to the capture server.
+    #[error("hep: its thread cannot start: {0}")]
+    Hep(io::Error),
     /// A thread.
     #[error("cannot start the thread of shard {0}: {1}")]
     Thread(u8, io::Error),
@@ -88,6 +95,7 @@ pub struct RunningShards {
     stop: Arc<AtomicBool>,
     wakers: Vec<Arc<dyn Wake>>,
     threads: Vec<JoinHandle<io::Result<()>>>,
+    hep_thread: Option<JoinHandle<()>>,
 }
 
 impl RunningShards {
@@ -103,6 +111,10 @@ impl RunningShards {
                 Ok(Err(error)) => tracing::error!("a shard ended with an error: {error}"),
                 Err(_) => tracing::error!("a shard's thread panicked"),
             }
+        }
+        // It ends with the last shard, once it has sent what was queued.
+        if self.hep_thread.is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the thread that exports SIP messages panicked");
         }
     }
 
@@ -145,6 +157,16 @@ pub fn start(
     let port_settings = port_settings(config, &bound);
     let mut shared = web::bind(config, &port_settings, &bound, count)?;
     let dtls = OpenSslEngine::new().map_err(|error| StartError::Certificate(error.to_string()))?;
+    let limits = Limits::new(limit_settings(config));
+    let scanners = Scanners::new(scanner_settings(&config.scanners));
+    let (hep, hep_thread) = match &config.hep {
+        None => (None, None),
+        Some(hep) => {
+            let (exporter, thread) =
+                HepExporter::start(hep_settings(hep)).map_err(StartError::Hep)?;
+            (Some(exporter), Some(thread))
+        }
+    };
     let stop = Arc::new(AtomicBool::new(false));
     let clock = WallClock::new(Instant::now(), unix_ms());
     let mut threads = Vec::new();
@@ -168,6 +190,9 @@ pub fn start(
             book: book.clone(),
             outbox: Outbox::new(events.clone()),
             clock,
+            limits: limits.clone(),
+            scanners: scanners.clone(),
+            hep: hep.clone(),
             stop: stop.clone(),
         };
         let thread = std::thread::Builder::new()
@@ -203,6 +228,7 @@ pub fn start(
         stop,
         wakers,
         threads,
+        hep_thread,
     })
 }
 
@@ -238,6 +264,9 @@ struct Plan {
     book: Arc<Book>,
     outbox: Outbox,
     clock: WallClock,
+    limits: Arc<Limits>,
+    scanners: Arc<Scanners>,
+    hep: Option<HepExporter>,
     stop: Arc<AtomicBool>,
 }
 
@@ -283,6 +312,8 @@ impl Plan {
         self.share_ports(&mut backend, &mut indexes, &mut rooms)?;
         let shard = Shard {
             id: self.id,
+            overload: Overload::new(self.config.limits.max_lag),
+            capture: self.capture(),
             pool: self.port_pool(),
             indexes,
             port_settings: self.port_settings,
@@ -353,6 +384,14 @@ impl Plan {
         }
     }
 
+    fn capture(&self) -> Option<Capture> {
+        Some(Capture {
+            exporter: self.hep.clone()?,
+            clock: self.clock,
+            listeners: self.listeners().iter().map(|l| l.advertised).collect(),
+        })
+    }
+
     /// The memory for traces is shared out evenly.
     fn trace(&self) -> TraceSettings {
         let trace = self.config.sip.trace;
@@ -362,26 +401,23 @@ impl Plan {
         }
     }
 
+    fn listeners(&self) -> Vec<Listener> {
+        let listener = |&bound: &SocketAddr| Listener {
+            bound,
+            advertised: self.config.public.advertised(bound),
+        };
+        self.bound.iter().map(listener).collect()
+    }
+
     fn calls(&self) -> Calls {
-        let listeners: Vec<Listener> = self
-            .bound
-            .iter()
-            .map(|&bound| Listener {
-                bound,
-                advertised: self.config.public.advertised(bound),
-            })
-            .collect();
-        let max_calls = self
-            .config
-            .calls
-            .max_calls
-            .div_ceil(usize::from(self.count));
+        let listeners = self.listeners();
+        // Where calls land is not even: each shard has room for all of them.
+        let max_calls = self.config.calls.max_calls;
         let settings = CallSettings {
             shard: self.id,
             room_shard: |room, shards| room_shard(&room.app, &room.name, shards),
             shards: self.count,
             clock: self.clock,
-            max_calls,
             answer_timeout: self.config.calls.answer_timeout,
             realm: "ringwire".to_string(),
             listeners: listeners.iter().map(|l| l.advertised).collect(),
@@ -391,6 +427,8 @@ impl Plan {
                 keying: self.config.calls.srtp_keying,
             },
             fingerprint: Some(self.dtls.fingerprint()),
+            limits: self.limits.clone(),
+            scanners: self.scanners.clone(),
             trace: self.trace(),
             seed: rand::random(),
         };
@@ -428,6 +466,36 @@ fn port_settings(config: &Config, bound: &[SocketAddr]) -> PortSettings {
         bind_v6,
         advertised_v4: advertised(bind_v4),
         advertised_v6: advertised(bind_v6),
+    }
+}
+
+fn limit_settings(config: &Config) -> LimitSettings {
+    LimitSettings {
+        all: CallLimits {
+            max_calls: u32::try_from(config.calls.max_calls).ok(),
+            max_calls_per_second: config.limits.max_calls_per_second,
+        },
+        per_app: config.limits.per_app,
+        per_number: config.limits.per_number,
+    }
+}
+
+fn scanner_settings(config: &config::Scanners) -> ScannerSettings {
+    ScannerSettings {
+        enabled: config.enabled,
+        threshold: config.threshold,
+        window: config.window,
+        ban: config.ban,
+        never_ban: config.never_ban.clone(),
+    }
+}
+
+fn hep_settings(config: &config::Hep) -> HepSettings {
+    HepSettings {
+        collector: config.collector.clone(),
+        sender: config.sender.clone(),
+        calls_only: config.calls_only,
+        mask: config.mask,
     }
 }
 

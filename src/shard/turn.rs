@@ -17,11 +17,14 @@ use crate::call::{Calls, Output};
 use crate::ids::{ListenerId, RequestId, ShardId};
 use crate::io::{Backend, Core, PortPool};
 use crate::media::{Notice, Packet};
-use crate::shard::counters::{self, TurnCounters};
+use crate::shard::capture::Capture;
+use crate::shard::counters::{self, Sources, TurnCounters};
 use crate::shard::mailbox::{ApiRequest, Mailbox, Receiver};
 use crate::shard::outbox::Outbox;
+use crate::shard::overload::Overload;
 use crate::shard::ports::{PortIndexes, PortSettings, ShardPorts};
 use crate::sip::routing;
+use crate::trace::Way;
 
 /// How often legs are looked over for silence.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
@@ -57,6 +60,10 @@ pub enum PeerMessage {
 pub struct Shard {
     /// Which one.
     pub id: ShardId,
+    /// Whether it is late.
+    pub overload: Overload,
+    /// Copies of its SIP messages go here.
+    pub capture: Option<Capture>,
     /// Sockets and rings.
     pub backend: Backend,
     /// Its slice of the RTP port range.
@@ -84,6 +91,9 @@ pub struct Shard {
 /// What the backend's callbacks may touch while the backend itself is busy.
 struct Inside {
     id: ShardId,
+    /// When the backend first had something in this turn.
+    woke: Option<Instant>,
+    capture: Option<Capture>,
     calls: Calls,
     rooms: Rooms,
     peers: Vec<Mailbox<PeerMessage>>,
@@ -106,11 +116,14 @@ impl Shard {
             requests: self.requests,
             messages: self.messages,
             outbox: self.outbox,
+            overload: self.overload,
             replies: HashMap::new(),
             next_request: 0,
             next_sweep: Instant::now() + SWEEP_INTERVAL,
             inside: Inside {
                 id: self.id,
+                woke: None,
+                capture: self.capture,
                 calls: self.calls,
                 rooms: self.rooms,
                 peers: self.peers,
@@ -133,6 +146,7 @@ struct Turn {
     requests: Receiver<ApiRequest>,
     messages: Receiver<PeerMessage>,
     outbox: Outbox,
+    overload: Overload,
     replies: HashMap<RequestId, oneshot::Sender<CallReply>>,
     next_request: u64,
     next_sweep: Instant,
@@ -145,8 +159,7 @@ impl Turn {
         self.backend.turn(Some(deadline), &mut self.inside)?;
         let now = Instant::now();
         self.inside.counters.turns += 1;
-        self.serve_messages(now);
-        self.serve_requests(now);
+        let emptied = self.serve_messages(now) & self.serve_requests(now);
         if self.inside.calls.next_timeout().is_some_and(|at| at <= now) {
             self.inside.calls.handle_timeout(now);
         }
@@ -160,7 +173,18 @@ impl Turn {
             self.next_sweep = now + SWEEP_INTERVAL;
         }
         self.settle(now);
+        self.look_back(now, emptied);
         Ok(())
+    }
+
+    /// How long the turn worked, and whether the shard keeps up.
+    fn look_back(&mut self, served: Instant, emptied: bool) {
+        let woke = self.inside.woke.take().unwrap_or(served);
+        let now = Instant::now();
+        let worked = now.saturating_duration_since(woke);
+        self.inside.counters.worked.record(worked);
+        let overloaded = self.overload.turn(now, worked, emptied);
+        self.inside.calls.set_overloaded(overloaded);
     }
 
     /// Until when the backend may wait.
@@ -184,30 +208,30 @@ impl Turn {
         deadline
     }
 
-    fn serve_messages(&mut self, now: Instant) {
+    /// True when none is left.
+    fn serve_messages(&mut self, now: Instant) -> bool {
         for _ in 0..MESSAGES_PER_TURN {
             let Some(message) = self.messages.take() else {
-                return;
+                return true;
             };
             match message {
                 PeerMessage::Datagram {
                     listener,
                     source,
                     datagram,
-                } => self
-                    .inside
-                    .calls
-                    .handle_datagram(now, listener, source, &datagram),
+                } => self.inside.take_datagram(now, listener, source, &datagram),
                 PeerMessage::Request(request) => self.ask_rooms(now, request),
                 PeerMessage::Notice(notice) => self.inside.calls.handle_room(now, notice),
             }
         }
+        false
     }
 
-    fn serve_requests(&mut self, now: Instant) {
+    /// True when none is left.
+    fn serve_requests(&mut self, now: Instant) -> bool {
         for _ in 0..MESSAGES_PER_TURN {
             let Some(ApiRequest { request, reply }) = self.requests.take() else {
-                return;
+                return true;
             };
             let answer = match request {
                 CallRequest::Rooms(app) => {
@@ -217,14 +241,21 @@ impl Turn {
                     Some(room) => CallReply::Rooms(vec![room]),
                     None => CallReply::Refused(CallError::UnknownRoom),
                 }),
-                CallRequest::Counters => Some(CallReply::Counters(Box::new(counters::collect(
-                    &self.inside.calls,
-                    &self.inside.rooms,
-                    &self.inside.counters,
-                    &self.backend,
-                    &self.pool,
-                    &self.outbox,
-                )))),
+                CallRequest::Counters => {
+                    let counters = counters::collect(&Sources {
+                        calls: &self.inside.calls,
+                        rooms: &self.inside.rooms,
+                        turn: &self.inside.counters,
+                        backend: &self.backend,
+                        pool: &self.pool,
+                        outbox: &self.outbox,
+                        waiting: [self.requests.len(), self.messages.len()],
+                        overloaded: self.inside.calls.is_overloaded(),
+                        hep: self.inside.capture.as_ref().map(Capture::counters),
+                        shared: self.inside.id.0 == 0,
+                    });
+                    Some(CallReply::Counters(Box::new(counters)))
+                }
                 CallRequest::Web(request) => Some(self.ask_web(now, request)),
                 request => {
                     if matches!(request, CallRequest::EndAll) {
@@ -242,6 +273,7 @@ impl Turn {
                 let _ = reply.send(answer);
             }
         }
+        false
     }
 
     /// Does what calls and rooms ask until neither has anything left.
@@ -289,6 +321,11 @@ impl Turn {
                 .send_media(transmit.port, transmit.to, &transmit.payload);
         }
         while let Some(transmit) = self.inside.calls.poll_transmit(now) {
+            if let Some(capture) = &self.inside.capture {
+                let payload = transmit.payload.clone();
+                let (listener, to) = (transmit.listener, transmit.destination);
+                capture.message(now, Way::Sent, listener, to, payload);
+            }
             self.backend
                 .send_signalling(transmit.listener, transmit.destination, transmit.payload);
         }
@@ -352,6 +389,21 @@ impl Turn {
 }
 
 impl Inside {
+    /// A SIP datagram that this shard owns.
+    fn take_datagram(
+        &mut self,
+        now: Instant,
+        listener: ListenerId,
+        source: SocketAddr,
+        datagram: &[u8],
+    ) {
+        if let Some(capture) = &self.capture {
+            let payload = Bytes::copy_from_slice(datagram);
+            capture.message(now, Way::Received, listener, source, payload);
+        }
+        self.calls.handle_datagram(now, listener, source, datagram);
+    }
+
     /// Posts to another shard, in order, keeping what does not fit.
     fn post(&mut self, shard: ShardId, message: PeerMessage) {
         if !self.unposted.is_empty() {
@@ -385,6 +437,7 @@ impl Inside {
 
 impl Core for Inside {
     fn media_batch(&mut self, now: Instant, batch: &mut [Packet<'_>]) {
+        self.woke.get_or_insert(now);
         self.rooms.table.process_batch(now, batch);
     }
 
@@ -395,6 +448,11 @@ impl Core for Inside {
         source: SocketAddr,
         datagram: &[u8],
     ) {
+        self.woke.get_or_insert(now);
+        if self.calls.is_banned(now, source.ip()) {
+            self.counters.banned += 1;
+            return;
+        }
         let shards = self.peers.len() as u8;
         if shards > 1
             && let Some(owner) = routing::owner(datagram, shards)
@@ -413,7 +471,7 @@ impl Core for Inside {
             self.post(owner, message);
             return;
         }
-        self.calls.handle_datagram(now, listener, source, datagram);
+        self.take_datagram(now, listener, source, datagram);
     }
 
     fn signalling_error(

@@ -4,7 +4,7 @@ use std::fmt;
 
 use rusqlite::{Connection, Row, params};
 
-use crate::book::App;
+use crate::book::{App, CallLimits};
 use crate::ids::AppId;
 
 /// An app as it is kept. Its secrets are never printed.
@@ -33,6 +33,7 @@ impl StoredApp {
         App {
             id: AppId::new(&self.app_id),
             secret: self.secret.clone(),
+            limits: CallLimits::default(),
         }
     }
 }

@@ -29,6 +29,7 @@ pub struct Settings {
     tables: String,
     calls: String,
     sip: String,
+    log_format: &'static str,
     rtp: String,
     hooks: String,
     rooms: String,
@@ -73,6 +74,12 @@ impl Settings {
     /// Lines of `[sip]` besides the listener.
     pub fn sip(mut self, lines: &str) -> Self {
         self.sip = lines.to_owned();
+        self
+    }
+
+    /// The log as JSON, one object a line.
+    pub fn json_log(mut self) -> Self {
+        self.log_format = "json";
         self
     }
 
@@ -157,6 +164,7 @@ impl Gateway {
             tables: String::new(),
             calls: String::new(),
             sip: String::new(),
+            log_format: "text",
             rtp: String::new(),
             hooks: String::new(),
             rooms: String::new(),
@@ -183,6 +191,7 @@ impl Gateway {
             tables,
             calls,
             sip: sip_lines,
+            log_format,
             rtp: rtp_lines,
             hooks,
             rooms,
@@ -194,7 +203,7 @@ impl Gateway {
              cores = {cores:?}\n\
              secret = \"{ROOT_SECRET}\"\n\
              public_ip = [\"{address}\"]\n\
-             log_level = \"debug\"\n\n\
+             log_level = \"debug\"\nlog_format = \"{log_format}\"\n\n\
              [http]\nlisten = \"{http}\"\n\n\
              [sip]\nlisten = [\"{sip}\"]\n{sip_lines}\n\n\
              [rtp]\nports = \"{}-{}\"\nbackend = \"{backend}\"\n{rtp_lines}\n\n\
@@ -260,12 +269,22 @@ impl Gateway {
 
     /// How many datagrams the relay dropped for this reason.
     pub fn dropped(&self, reason: &str) -> u64 {
+        self.counted("media_drops_total", reason)
+    }
+
+    /// A metric's sum over all shards, of the series with this label value;
+    /// an empty one means all series.
+    pub fn counted(&self, name: &str, label: &str) -> u64 {
         let metrics = self.api().anonymous().get("/metrics").body;
         let metrics = metrics.as_str().expect("a text");
-        let label = format!("reason=\"{reason}\"");
+        let start = format!("ringwire_{name}{{");
+        let label = match label.is_empty() {
+            true => String::new(),
+            false => format!("=\"{label}\""),
+        };
         metrics
             .lines()
-            .filter(|line| line.starts_with("ringwire_media_drops_total") && line.contains(&label))
+            .filter(|line| line.starts_with(&start) && line.contains(&label))
             .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
             .sum()
     }

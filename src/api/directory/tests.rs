@@ -4,6 +4,7 @@ fn layer(apps: &[(&str, &str)], numbers: &[(&str, &str)]) -> Layer {
     let app = |(id, secret): &(&str, &str)| App {
         id: AppId::new(id),
         secret: (*secret).to_string(),
+        limits: crate::book::CallLimits::default(),
     };
     let number = |(number, app): &(&str, &str)| {
         let record = NumberRecord {

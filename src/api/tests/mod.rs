@@ -15,7 +15,9 @@ use tokio_tungstenite::tungstenite::Message as WsMessage;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use super::{Api, ApiSettings, HookSettings};
-use crate::book::{Answering, App, Book, Hook, HookContentType, Number, Outgoing, SipAuth};
+use crate::book::{
+    Answering, App, Book, CallLimits, Hook, HookContentType, Number, Outgoing, SipAuth,
+};
 use crate::call::event::{Arrival, CallEvent, CallEventKind};
 use crate::call::request::{
     Action, CallReply, CallRequest, CallSnapshot, CallState, Dial, Direction, ShardCounters,
@@ -145,6 +147,7 @@ impl Gateway {
         let app = |id: &str, secret: &str| App {
             id: AppId::new(id),
             secret: secret.to_string(),
+            limits: CallLimits::default(),
         };
         let book = Book::new([app("root", ROOT), app("acme", ACME)], numbers).unwrap();
         let data = tempfile::tempdir().unwrap();
@@ -379,6 +382,7 @@ fn number(text: &str, app: &str) -> Number {
         outgoing: Outgoing::default(),
         srtp: None,
         srtp_keying: None,
+        limits: CallLimits::default(),
     }
 }
 

@@ -5,10 +5,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::book::{Answering, Book, CallerAuth, DigestAlgorithm, Number, Outgoing, SipAuth};
+use crate::book::{
+    Answering, Book, CallLimits, CallerAuth, DigestAlgorithm, Number, Outgoing, SipAuth,
+};
 use crate::call::event::{CallEvent, CallEventKind, ServerRequest};
 use crate::call::request::{Action, CallReply, CallRequest, Dial, Stream};
 use crate::call::room::{LegAddress, OpenPorts, Ports, PortsError, Rooms};
+use crate::call::settings::{LimitSettings, Limits, ScannerSettings, Scanners};
 use crate::call::{CallSettings, Calls, Output, RoomBackend};
 use crate::clock::WallClock;
 use crate::ids::{AppId, CallId, ListenerId, MediaPort, RequestId, RoomKey, ShardId};
@@ -109,7 +112,6 @@ impl House {
             room_shard: |_, _| ShardId(0),
             shards: 1,
             clock,
-            max_calls,
             answer_timeout: Duration::from_secs(180),
             realm: "ringwire".to_string(),
             listeners: vec![gateway],
@@ -117,6 +119,14 @@ impl House {
             srtp: crate::keying::Srtp::WHERE_OFFERED,
             fingerprint: None,
             trace: TraceSettings::default(),
+            limits: Limits::new(LimitSettings {
+                all: CallLimits {
+                    max_calls: Some(max_calls as u32),
+                    ..CallLimits::default()
+                },
+                ..LimitSettings::default()
+            }),
+            scanners: Scanners::new(ScannerSettings::default()),
             seed: [2; 32],
         };
         let table = Table::new(
@@ -404,6 +414,7 @@ fn book() -> Book {
         outgoing: Outgoing::default(),
         srtp: None,
         srtp_keying: None,
+        limits: CallLimits::default(),
     };
     let room = |room: &str| Answering::Room {
         room: room.to_string(),

@@ -279,6 +279,26 @@ fn one_call_too_many_is_503() {
 }
 
 #[test]
+fn while_the_shard_is_late_new_calls_are_refused_and_the_others_go_on() {
+    let mut house = House::new();
+    house.invite("echo", "a", Some("0"));
+    house.sent_response(200);
+    house.calls.set_overloaded(true);
+    house.invite("echo", "b", Some("0"));
+    assert!(house.sent_response(503).headers.retry_after().is_some());
+    assert!(matches!(
+        house.dial("r", "one"),
+        CallReply::Refused(CallError::Overloaded)
+    ));
+    assert_eq!(house.calls.len(), 1);
+    let overloaded = house.calls.refusals().find(|(why, _)| *why == "overloaded");
+    assert_eq!(overloaded, Some(("overloaded", 1)));
+    house.calls.set_overloaded(false);
+    house.invite("echo", "c", Some("0"));
+    house.sent_response(200);
+}
+
+#[test]
 fn a_call_that_does_not_exist_is_told_so() {
     let mut house = House::new();
     house.invite("echo", "a", Some("0"));

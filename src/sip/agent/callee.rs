@@ -130,10 +130,11 @@ impl Agent {
             algorithms,
         };
         let headers = &incoming.request.headers;
-        let stale = match nonces.verify(now, &Method::Invite, headers, &expected) {
+        let (stale, outcome) = match nonces.verify(now, &Method::Invite, headers, &expected) {
             Verdict::Valid => return Ok(Authorization::Valid),
-            Verdict::Stale => true,
-            Verdict::Missing | Verdict::Wrong => false,
+            Verdict::Stale => (true, Authorization::Challenged),
+            Verdict::Missing => (false, Authorization::Challenged),
+            Verdict::Wrong => (false, Authorization::Failed),
         };
         let random = self.stack.random.next_u64();
         let challenges = nonces.challenge(now, random, realm, algorithms, stale);
@@ -148,7 +149,7 @@ impl Agent {
         let layer = &mut self.stack.layer;
         layer.respond(now, &mut self.stack.out, transaction, &response);
         self.remove(id);
-        Ok(Authorization::Challenged)
+        Ok(outcome)
     }
 
     /// Sends a 101 to 199.

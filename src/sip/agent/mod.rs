@@ -60,6 +60,8 @@ pub use types::{
 pub struct Agent {
     stack: Stack,
     sessions: Sessions,
+    /// The last datagram was no SIP, or a request that no peer of ours makes.
+    suspicious: bool,
     nonces: Option<Nonces>,
     nonce_secret: [u8; 32],
     offers: u32,
@@ -82,6 +84,7 @@ impl Agent {
                 settings,
             },
             sessions: Sessions::default(),
+            suspicious: false,
             nonces: None,
             nonce_secret,
             offers: 0,
@@ -133,6 +136,12 @@ impl Agent {
     /// The next event.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.stack.events.pop_front()
+    }
+
+    /// Whether the last datagram was malformed, or a request of a method that
+    /// is not served: scanners send such. Asked once for each datagram.
+    pub fn take_suspicion(&mut self) -> bool {
+        std::mem::take(&mut self.suspicious)
     }
 
     /// What was counted so far.

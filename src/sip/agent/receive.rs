@@ -45,6 +45,7 @@ impl Agent {
     // ---- what is no message ----
 
     fn unparseable(&mut self, listener: ListenerId, source: SocketAddr, error: ParseError) {
+        self.suspicious = error.reason != ParseErrorReason::KeepAlive;
         let counters = &mut self.stack.out.counters;
         let Some(mut answer) = error.answer else {
             return counters.drop(match error.reason {
@@ -211,6 +212,7 @@ impl Agent {
 
     /// RFC 3261 section 8.2.1: 405 for what is known, 501 for what is not.
     pub(super) fn refuse_method(&mut self, received: &Received) {
+        self.suspicious = true;
         let status = match received.request.method {
             Method::Other(_) => StatusCode::NOT_IMPLEMENTED,
             _ => StatusCode::METHOD_NOT_ALLOWED,

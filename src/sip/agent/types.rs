@@ -124,6 +124,8 @@ pub enum Authorization {
     /// 401 with a fresh challenge was sent and the session is gone; the caller
     /// comes back with a new INVITE.
     Challenged,
+    /// The same, because what the caller proved was wrong.
+    Failed,
 }
 
 /// Why the agent did not do what it was asked for.
