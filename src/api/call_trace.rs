@@ -3,12 +3,15 @@
 
 use std::borrow::Cow;
 use std::fmt::Write;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json};
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa::openapi::schema::Object;
 
 use crate::call::request::{CallReply, CallRequest, TraceSnapshot};
 use crate::ids::CallId;
@@ -16,8 +19,58 @@ use crate::trace::{TracedMessage, Way, masked};
 
 use super::Shared;
 use super::error::{ApiError, success};
+use super::openapi::{Denied, Failure, Success, words};
 
-/// `GET /call/{call_id}/trace`
+/// The SIP messages of a call.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Trace)]
+pub(super) struct TraceView {
+    messages: Vec<TracedMessageView>,
+    /// How many messages are missing,
+    left_out: u64,
+    /// and after how many of these.
+    left_out_after: usize,
+}
+
+/// One SIP message as it was on the wire, its secrets masked.
+#[derive(Serialize, ToSchema)]
+#[schema(as = TracedMessage)]
+struct TracedMessageView {
+    /// Milliseconds since the Unix epoch.
+    timestamp_ms: u64,
+    #[schema(schema_with = directions)]
+    direction: &'static str,
+    transport: &'static str,
+    #[schema(value_type = String)]
+    local: SocketAddr,
+    #[schema(value_type = String)]
+    remote: SocketAddr,
+    text: String,
+}
+
+fn directions() -> Object {
+    words(&["received", "sent"])
+}
+
+/// Shows the SIP messages of a call.
+#[utoipa::path(
+    get,
+    path = "/call/{call_id}/trace",
+    tag = "calls",
+    params(("call_id" = String, Path)),
+    responses(
+        (
+            status = 200,
+            description = "The messages; as a ladder where text is asked for",
+            content(
+                (Success<TraceView> = "application/json"),
+                (String = "text/plain"),
+            )
+        ),
+        (status = 404, description = "`CALL_NOT_FOUND`, `TRACE_NOT_FOUND`", body = Failure),
+        Denied,
+    )
+)]
 pub async fn call_trace(
     State(shared): State<Arc<Shared>>,
     Path(call_id): Path<String>,
@@ -35,7 +88,7 @@ pub async fn call_trace(
             let content_type = "text/plain; charset=utf-8";
             Ok(([(header::CONTENT_TYPE, content_type)], text(&trace)).into_response())
         }
-        CallReply::Trace(trace) => Ok(success(json(&trace))),
+        CallReply::Trace(trace) => Ok(success(view(&trace))),
         CallReply::Refused(error) => Err(error.into()),
         _ => Err(ApiError::call_not_found()),
     }
@@ -61,25 +114,23 @@ fn wants_text(headers: &HeaderMap) -> bool {
     text
 }
 
-fn json(snapshot: &TraceSnapshot) -> Value {
-    let message = |message: &TracedMessage| {
-        json!({
-            "timestamp_ms": snapshot.clock.unix_ms(message.at),
-            "direction": match message.way {
-                Way::Received => "received",
-                Way::Sent => "sent",
-            },
-            "transport": "udp",
-            "local": message.local,
-            "remote": message.remote,
-            "text": String::from_utf8_lossy(&masked(&message.payload)),
-        })
+fn view(snapshot: &TraceSnapshot) -> TraceView {
+    let message = |message: &TracedMessage| TracedMessageView {
+        timestamp_ms: snapshot.clock.unix_ms(message.at),
+        direction: match message.way {
+            Way::Received => "received",
+            Way::Sent => "sent",
+        },
+        transport: "udp",
+        local: message.local,
+        remote: message.remote,
+        text: String::from_utf8_lossy(&masked(&message.payload)).into_owned(),
     };
-    json!({
-        "messages": snapshot.trace.messages().map(message).collect::<Vec<_>>(),
-        "left_out": snapshot.trace.left_out,
-        "left_out_after": snapshot.trace.first.len(),
-    })
+    TraceView {
+        messages: snapshot.trace.messages().map(message).collect(),
+        left_out: snapshot.trace.left_out,
+        left_out_after: snapshot.trace.first.len(),
+    }
 }
 
 /// An overview of one line per message, and then the messages.

@@ -105,6 +105,11 @@ fn hook_content_types() -> Object {
             description = "`HOST_NOT_FOUND`: no address that the gateway can send to. `RECORDING_UNAVAILABLE`",
             body = Failure
         ),
+        (
+            status = 429,
+            description = "`LIMIT_CALLS`, `LIMIT_CALL_RATE`: the number, the app or the gateway has as many calls as its limit allows. With `Retry-After`",
+            body = Failure
+        ),
         (status = 500, description = "`INTERNAL`", body = Failure),
         (
             status = 503,
