@@ -5,7 +5,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
@@ -75,12 +75,14 @@ pub fn run(mut config: Config) -> Result<(), Box<dyn Error>> {
             &secret.value,
         )?;
         let mut end = Ok(());
+        // First, so that a word to end that comes right after is heard.
+        let signals = EndSignals::listen()?;
         tell(&manager, ServiceState::Ready);
         if let Some(interval) = manager.watchdog_interval() {
             tokio::spawn(feed_watchdog(manager.clone(), api.clone(), interval));
         }
         api.run(listener, event_ends, async {
-            end = wait_for_the_end(&running).await;
+            end = wait_for_the_end(&running, signals).await;
             tell(&manager, ServiceState::Stopping);
             api.drain();
             running.drain(config.calls.drain_timeout).await;
@@ -93,15 +95,32 @@ pub fn run(mut config: Config) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// The signals that ask the gateway to end.
+struct EndSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl EndSignals {
+    /// From here on they no longer end the process by themselves.
+    fn listen() -> std::io::Result<Self> {
+        Ok(EndSignals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+}
+
 /// Returns at the first SIGTERM or SIGINT, or when a shard is lost.
-async fn wait_for_the_end(running: &shard::RunningShards) -> Result<(), Box<dyn Error>> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+async fn wait_for_the_end(
+    running: &shard::RunningShards,
+    mut signals: EndSignals,
+) -> Result<(), Box<dyn Error>> {
     let mut watch = tokio::time::interval(WATCH_INTERVAL);
     loop {
         tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
+            _ = signals.terminate.recv() => break,
+            _ = signals.interrupt.recv() => break,
             _ = watch.tick() => {
                 if running.has_lost_a_shard() {
                     return Err("a shard has ended; the gateway cannot go on without it".into());
