@@ -96,6 +96,11 @@ fn wrong_action(action: Option<&str>, known: &str) -> ApiError {
         ),
         (status = 422, description = "`RECORDING_UNAVAILABLE`", body = Failure),
         (
+            status = 502,
+            description = "`MEDIA_SERVER_FAILED`: the media server that rooms are on did not do its part",
+            body = Failure
+        ),
+        (
             status = 503,
             description = "`OVERLOADED`, `PORTS_EXHAUSTED`, `DRAINING`, `MEDIA_UNAVAILABLE`: try again after `Retry-After`",
             body = Failure,

@@ -10,12 +10,17 @@ use crate::support::{Gateway, Ports};
 fn doctor(arguments: &[&str], http: &str) -> Output {
     let mut ports = Ports::lease();
     let sip = ports.one();
+    let rtp = ports.range(20);
     let data = tempfile::tempdir().expect("a temporary directory");
     Command::new(env!("CARGO_BIN_EXE_ringwire"))
         .arg("doctor")
         .args(arguments)
         .env("RINGWIRE_DATA_DIR", data.path())
         .env("RINGWIRE_HTTP_LISTEN", http)
+        .env(
+            "RINGWIRE_RTP_PORTS",
+            format!("{}-{}", rtp.start(), rtp.end()),
+        )
         .env("RINGWIRE_SIP_LISTEN", format!("127.0.0.1:{sip}"))
         .output()
         .expect("the doctor runs")

@@ -54,15 +54,14 @@ fn whatever_is_asked_the_answer_is_a_described_one() {
     let program = schemathesis();
     enter_a_network_without_a_way_out();
     let mut gateway = Gateway::with().rtp("port_reuse_delay_s = 0").start();
+    // It keeps notes where it runs.
+    let notes = tempfile::tempdir().expect("a temporary directory");
     let output = Command::new(program)
-        .current_dir(directory())
+        .current_dir(notes.path())
         .env("SCHEMATHESIS_HOOKS", "hooks")
-        .env("PYTHONPATH", ".")
+        .env("PYTHONPATH", directory())
         .env("PYTHONDONTWRITEBYTECODE", "1")
-        .env(
-            "HYPOTHESIS_STORAGE_DIRECTORY",
-            std::env::temp_dir().join("ringwire-hypothesis"),
-        )
+        .env("HYPOTHESIS_STORAGE_DIRECTORY", notes.path())
         .env("SCHEMATHESIS_TELEMETRY", "false")
         .args(["run", &format!("http://{}/openapi.json", gateway.http())])
         .args(["--header", &format!("Authorization: Bearer {ROOT_SECRET}")])
