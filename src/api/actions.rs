@@ -267,6 +267,9 @@ impl Shared {
 
     /// Has the shard do it.
     pub async fn act(&self, call: &Call, action: Action) -> Result<(), ApiError> {
+        if let Action::Accept(stream) = &action {
+            call.set_place(stream.clone());
+        }
         let request = CallRequest::Act {
             call: call.id,
             action,

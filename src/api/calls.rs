@@ -19,6 +19,7 @@ use crate::ids::{AppId, CallId, RoomKey};
 use super::Shared;
 use super::error::{ApiError, success};
 use super::openapi::{Denied, Failure, Success, words};
+use super::records::record_view;
 use super::registry::Call;
 
 /// A call that the shard has just forgotten has ended; its last event is on
@@ -45,10 +46,10 @@ pub async fn one_call(
     let (parts, _) = request.into_parts();
     let app = shared.gate.permit(&parts)?.app()?;
     let id: CallId = call_id.parse().map_err(|_| ApiError::call_not_found())?;
-    let call = shared
-        .registry
-        .get(id)
-        .ok_or_else(ApiError::call_not_found)?;
+    let Some(call) = shared.registry.get(id) else {
+        let record = shared.record_for(&app, id).await?;
+        return Ok(success(record_view(&record)));
+    };
     if call.app != app {
         return Err(ApiError::forbidden("this call belongs to another app"));
     }
@@ -316,6 +317,8 @@ fn call_view(call: &CallSnapshot) -> CallView {
         sip_code: call.sip_code,
         peer_address: call.peer_address,
         created_ms: call.created_ms,
+        ringing_ms: call.ringing_ms,
+        early_ms: call.early_ms,
         answered_ms: call.answered_ms,
         ended_ms: call.ended_ms,
         end_reason: call.end_reason,

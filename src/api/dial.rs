@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use utoipa::openapi::schema::Object;
 
 use crate::book::values;
-use crate::book::{Hook, HookContentType, Number, SipAuth, SipHost, SipServer};
+use crate::book::{Book, Hook, HookContentType, Number, SipAuth, SipHost, SipServer};
 use crate::call::request::{Action, CallReply, CallRequest, Dial, Direction};
 use crate::ids::{AppId, CallId};
 use crate::keying::{Srtp, SrtpKeying, SrtpPolicy};
@@ -153,10 +153,8 @@ async fn prepare(shared: &Shared, app: AppId, body: Body) -> Result<Dial, ApiErr
         }
     };
     let sip_auth = body.sip_auth.map(auth).transpose()?;
-    // Another app's number gives nothing to this one.
     let book = shared.directory.book();
-    let book = book.number(&from_number);
-    let book = book.filter(|number| number.app == app);
+    let book = own_number(&book, &app, &from_number);
     // Clients with typed bodies write "" for what they leave out.
     let given = |text: Option<String>| text.filter(|text| !text.is_empty());
     let hook = hook(given(body.hook), body.hook_content_type, book)?;
@@ -213,9 +211,8 @@ fn srtp(policy: Option<String>, keying: Option<String>, mut srtp: Srtp) -> Resul
 }
 
 async fn start(shared: &Arc<Shared>, dial: Dial) -> Result<Response, ApiError> {
-    let (app, hook) = (dial.app.clone(), dial.hook.clone());
     let shard = shared.shards.of_room(&dial.stream.room);
-    let request = CallRequest::Dial(Box::new(dial));
+    let request = CallRequest::Dial(Box::new(dial.clone()));
     let shards = shared.shards.clone();
     let mut reply = tokio::spawn(async move { shards.request(shard, request).await });
     let reply = match tokio::time::timeout(super::SHARD_TIMEOUT, &mut reply).await {
@@ -225,7 +222,7 @@ async fn start(shared: &Arc<Shared>, dial: Dial) -> Result<Response, ApiError> {
             let shared = shared.clone();
             tokio::spawn(async move {
                 if let Ok(Ok(CallReply::Dialed(call))) = reply.await {
-                    register(&shared, call, &app, hook);
+                    register(&shared, call, dial);
                     let action = Action::End;
                     let _ = shared.ask(shard, CallRequest::Act { call, action }).await;
                 }
@@ -236,7 +233,8 @@ async fn start(shared: &Arc<Shared>, dial: Dial) -> Result<Response, ApiError> {
     let reply = reply.map_err(|_| ApiError::of_status(StatusCode::INTERNAL_SERVER_ERROR))?;
     match reply? {
         CallReply::Dialed(call) => {
-            register(shared, call, &app, hook);
+            let app = dial.app.clone();
+            register(shared, call, dial);
             let token = shared
                 .gate
                 .call_token(&app, call, shared.settings.token_ttl)?;
@@ -252,9 +250,22 @@ async fn start(shared: &Arc<Shared>, dial: Dial) -> Result<Response, ApiError> {
 }
 
 /// From here on the call can be asked for, and its events have a way to go.
-fn register(shared: &Shared, call: CallId, app: &AppId, hook: Option<Hook>) {
+fn register(shared: &Shared, call: CallId, dial: Dial) {
+    let app = &dial.app;
+    let book = shared.directory.book();
+    let number = own_number(&book, app, &dial.from_number);
+    let number = number.map(|number| number.number.as_str());
+    shared.records.dialled(call, &dial, number);
     let entry = shared.registry.entry(call, app, Direction::Outgoing);
-    entry.set_hooks(hook.and_then(|hook| shared.hooks.of_call(app, call, hook)));
+    let hooks = dial
+        .hook
+        .and_then(|hook| shared.hooks.of_call(app, call, hook));
+    entry.set_hooks(hooks);
+}
+
+/// The number's record in the book; another app's gives nothing to this one.
+fn own_number<'a>(book: &'a Book, app: &AppId, number: &str) -> Option<&'a Arc<Number>> {
+    book.number(number).filter(|number| number.app == *app)
 }
 
 fn number(value: Option<String>, field: &str) -> Result<String, ApiError> {

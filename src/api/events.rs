@@ -10,7 +10,7 @@ use crate::call::request::{Action, Direction};
 
 use super::Shared;
 use super::actions::IncomingAction;
-use super::auth::unix_time;
+use super::auth::unix_ms;
 use super::error::ApiError;
 use super::hook_answer::HookAnswer;
 use super::messages::{CallMessage, notify_arrived, notify_follow_up};
@@ -74,6 +74,9 @@ fn arrived(shared: &Arc<Shared>, event: &CallEvent, arrival: &Arrival) {
     let call = shared
         .registry
         .entry(event.call, &event.app, Direction::Incoming);
+    shared
+        .records
+        .arrived(call.id, &event.app, event.timestamp_ms, arrival);
     let client_id = arrival.number.client_id.clone();
     call.set_caller(Caller {
         from: arrival.from.clone(),
@@ -146,8 +149,10 @@ async fn answered(shared: &Shared, call: &Call, answer: Result<HookAnswer, Strin
         "WRONG_STATE" | "CALL_NOT_FOUND" | "MEDIA_SERVER_FAILED"
     );
     if was_accept && !settled {
+        let now_ms = unix_ms();
+        shared.records.went_wrong(call, now_ms, &error.message);
         let message = CallMessage::error(&error.message, Direction::Incoming);
-        call.push(unix_time().as_millis() as u64, message);
+        call.push(now_ms, message);
         reject(shared, call).await;
     }
 }
@@ -160,6 +165,7 @@ async fn reject(shared: &Shared, call: &Call) {
 }
 
 fn follow_up(shared: &Shared, call: &Arc<Call>, timestamp_ms: u64, kind: CallEventKind) {
+    shared.records.happened(call, timestamp_ms, &kind);
     if call.direction == Direction::Incoming
         && let Some(caller) = call.caller()
     {

@@ -80,6 +80,22 @@ impl CallMessage {
         }
     }
 
+    /// The call is over.
+    pub fn ended(direction: Direction) -> CallMessage {
+        match direction {
+            Direction::Outgoing => CallMessage::Outgoing(OutgoingCallEvent {
+                event: Some(outgoing_call_event::Event::Ended(
+                    outgoing_call_event::Ended {},
+                )),
+            }),
+            Direction::Incoming => CallMessage::Incoming(IncomingCallEvent {
+                event: Some(incoming_call_event::Event::Ended(
+                    incoming_call_event::Ended {},
+                )),
+            }),
+        }
+    }
+
     /// As a frame of the call's WebSocket.
     pub fn frame(&self, encoding: Encoding) -> Frame {
         match self {

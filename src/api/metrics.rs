@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use crate::call::request::{CallReply, CallRequest, Histogram, Sample, SampleValue, ShardCounters};
 
 use super::Shared;
+use super::auth::unix_ms;
 use super::directory::Listed;
 use super::error::{ApiError, done};
 use super::media_session::MediaSessions;
@@ -225,6 +226,7 @@ fn own_metrics(page: &mut Page, shared: &Shared) {
     page.total("store_changes_failed", help, &[], store.failed);
     let help = "Transactions of the database.";
     page.total("store_transactions", help, &[], store.transactions);
+    record_metrics(page, shared);
     let view = shared.directory.view();
     let help = "Records of the number book, by where they come from and whether they count.";
     for (kind, counts) in [
@@ -242,6 +244,25 @@ fn own_metrics(page: &mut Page, shared: &Shared) {
     }
     let draining = u64::from(shared.draining());
     page.gauge("draining", "Whether new calls are refused.", &[], draining);
+}
+
+fn record_metrics(page: &mut Page, shared: &Shared) {
+    let records = shared.records.counts();
+    let help = "Changes of call records written to the database.";
+    page.total("call_record_changes_written", help, &[], records.written);
+    let help = "Changes of call records that the database or its queue refused.";
+    page.total("call_record_changes_failed", help, &[], records.failed);
+    let help = "Call records removed because of their age or number.";
+    page.total("call_records_pruned", help, &[], records.pruned);
+    let help = "Calls that were in progress when the gateway last ended.";
+    page.gauge("call_records_lost_at_start", help, &[], records.lost);
+    let help = "Call records in the database, counted once a minute.";
+    page.gauge("call_records", help, &[], records.rows);
+    let help = "Age of the oldest call record.";
+    let age_ms = records
+        .oldest_ms
+        .map_or(0, |at| unix_ms().saturating_sub(at));
+    page.gauge("call_records_oldest_age_seconds", help, &[], age_ms / 1000);
 }
 
 fn counts_of<T>(records: &[Listed<T>]) -> BTreeMap<(&'static str, bool), u64> {

@@ -9,6 +9,7 @@
 //! | `dial`, `actions`, `calls` | REST |
 //! | `directory` | the number book as it is now, merged from its origins |
 //! | `events` | takes what the shards tell and passes it on |
+//! | `records` | what is kept of calls, and searched |
 //! | `registry` | the calls that can be asked for, with their events |
 //! | `ws`, `ws_requests`, `notify` | WebSockets |
 //! | `hooks`, `hook_answer` | hooks |
@@ -59,6 +60,7 @@ mod pages;
 mod peer_events;
 mod peers;
 pub mod proto;
+mod records;
 mod registry;
 mod routes;
 mod server;
@@ -71,6 +73,7 @@ mod tests;
 
 pub use hooks::HookSettings;
 pub use http_client::HttpClientError;
+pub use records::RecordSettings;
 
 use auth::Gate;
 use directory::Directory;
@@ -80,6 +83,7 @@ use media_session::MediaSessions;
 use metrics::Counters;
 use notify::Clients;
 use peer_events::WebPeers;
+use records::Records;
 use registry::Registry;
 
 /// A shard that does not answer within this is overloaded.
@@ -100,6 +104,8 @@ pub struct ApiSettings {
     pub hooks: HookSettings,
     /// The media server that rooms are on; without one they are here.
     pub media_server: Option<MediaServer>,
+    /// Which call records are kept.
+    pub records: RecordSettings,
     /// SIP code for a caller where nobody said what to do.
     pub failure_code: u16,
     /// How long tokens hold by default.
@@ -134,6 +140,10 @@ impl ApiSettings {
             media_server: match &config.rooms {
                 Rooms::Local => None,
                 Rooms::External(server) => Some(server.clone()),
+            },
+            records: RecordSettings {
+                keep: config.records.keep,
+                max: config.records.max,
             },
             failure_code: config.hooks.failure_code,
             token_ttl: config.http.token_ttl,
@@ -180,6 +190,7 @@ struct Shared {
     web_peers: WebPeers,
     hooks: Arc<Hooks>,
     media_sessions: Option<MediaSessions>,
+    records: Records,
     counters: Arc<Counters>,
     lookups: Semaphore,
     sockets: Arc<Semaphore>,
@@ -223,6 +234,7 @@ impl Api {
         Ok(Api {
             shared: Arc::new(Shared {
                 media_sessions,
+                records: Records::new(store.clone(), settings.records),
                 settings,
                 shards,
                 store,
@@ -268,6 +280,8 @@ impl Api {
         // Before anybody can ask for anything: what the store adds to the
         // configuration.
         shared.directory.announce().await;
+        records::close_lost(shared).await;
+        let keeper = tokio::spawn(records::keep(shared.clone()));
         let (stop_events, stopped) = oneshot::channel();
         let events = tokio::spawn(events::run(shared.clone(), events, stopped));
         let router = routes::router(shared.clone());
@@ -309,6 +323,7 @@ impl Api {
                 "the gateway ends with sessions left on the media server"
             );
         }
+        keeper.abort();
         Ok(())
     }
 }

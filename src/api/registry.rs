@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::call::request::{CallSnapshot, Direction};
+use crate::call::request::{CallSnapshot, Direction, Stream};
 use crate::ids::{AppId, CallId};
 
 use super::hooks::CallHooks;
@@ -46,6 +46,7 @@ struct Inner {
     forgotten: u64,
     hooks: Route,
     caller: Option<Caller>,
+    place: Option<Stream>,
     ended: Option<Box<CallSnapshot>>,
     sockets: usize,
     /// Counts openings and closings, so that a grace period knows whether
@@ -134,6 +135,7 @@ impl Call {
                 forgotten: 0,
                 hooks: Route::Unknown,
                 caller: None,
+                place: None,
                 ended: None,
                 sockets: 0,
                 socket_changes: 0,
@@ -172,6 +174,16 @@ impl Call {
     /// Who calls, of an incoming call.
     pub fn caller(&self) -> Option<Caller> {
         lock(&self.inner).caller.clone()
+    }
+
+    /// Where an incoming call is being put.
+    pub fn set_place(&self, stream: Stream) {
+        lock(&self.inner).place = Some(stream);
+    }
+
+    /// Where an incoming call was put last.
+    pub fn place(&self) -> Option<Stream> {
+        lock(&self.inner).place.clone()
     }
 
     /// One more event: for the WebSockets that are there, those to come, and

@@ -15,7 +15,7 @@ use utoipa_axum::routes;
 
 use super::error::ApiError;
 use super::{
-    Shared, actions, call_trace, calls, dial, metrics, openapi, pages, peer_events, peers, tokens,
+    Shared, actions, call_trace, calls, dial, metrics, openapi, pages, peer_events, peers, records, tokens,
     ws,
 };
 
@@ -54,6 +54,8 @@ pub(super) fn described() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(calls::one_call, actions::end_any))
         .routes(routes!(call_trace::call_trace))
         .routes(routes!(calls::all_calls))
+        .routes(routes!(records::search))
+        .routes(routes!(records::one_record))
         .routes(routes!(calls::all_rooms))
         .routes(routes!(calls::one_room))
         .routes(routes!(peers::join, peers::options))

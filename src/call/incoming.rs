@@ -213,6 +213,7 @@ impl Calls {
             return;
         };
         *ringing = true;
+        call.ringing.get_or_insert(now);
         call.sip_code = Some(180);
         // The caller may have gone this instant; its event follows.
         let _ = self.agent.progress(now, session, 180, None);

@@ -156,8 +156,12 @@ impl Calls {
         };
         if early {
             *progress = CallState::Early;
+            call.early.get_or_insert(now);
         } else if code == 180 && *progress == CallState::Trying {
             *progress = CallState::Ringing;
+        }
+        if code == 180 {
+            call.ringing.get_or_insert(now);
         }
         let kind = if early {
             CallEventKind::Early(code)

@@ -408,6 +408,10 @@ pub struct CallSnapshot {
     pub stream: Option<Stream>,
     /// When it began.
     pub created_ms: u64,
+    /// When it first rang: 180 sent or received.
+    pub ringing_ms: Option<u64>,
+    /// Outgoing: when the first 1xx with SDP came.
+    pub early_ms: Option<u64>,
     /// When it was answered.
     pub answered_ms: Option<u64>,
     /// When it ended.

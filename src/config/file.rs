@@ -29,6 +29,7 @@ pub struct File {
     pub scanners: Scanners,
     pub hep: Hep,
     pub hooks: Hooks,
+    pub records: Records,
     pub app: Vec<Spanned<App>>,
     pub number: Vec<Spanned<Number>>,
 }
@@ -133,6 +134,13 @@ pub struct Hooks {
     pub timeout_s: Setting<Whole>,
     pub failure_code: Setting<Whole>,
     pub give_up_s: Setting<Whole>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Records {
+    pub keep_days: Setting<Whole>,
+    pub max: Setting<Whole>,
 }
 
 #[derive(Debug, Default, Deserialize)]

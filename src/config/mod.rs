@@ -64,6 +64,8 @@ pub struct Config {
     pub hep: Option<Hep>,
     /// How hooks are posted.
     pub hooks: Hooks,
+    /// Which call records are kept.
+    pub records: Records,
     /// Apps and numbers of the file; the root app joins by
     /// [`Book::with_app`] once its secret is known ([`Config::root_secret`]).
     pub book: Book,
@@ -301,6 +303,15 @@ pub struct Hooks {
     pub failure_code: u16,
     /// An event that could not be delivered for this long is given up.
     pub give_up: Duration,
+}
+
+/// Which call records are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Records {
+    /// Of calls that began no longer ago than this.
+    pub keep: Duration,
+    /// At most so many; the oldest go first.
+    pub max: u64,
 }
 
 impl Config {

@@ -14,7 +14,7 @@ use super::file::{self, File, Setting, Whole};
 use super::values::{self, Problem};
 use super::{
     Calls, Config, ConfigError, Hooks, Http, Log, LogFormat, MAX_SHARDS, Machine, MediaBackend,
-    Place, PublicAddresses, Rtp, Secret, Sip, numbers, operations, rooms, webrtc,
+    Place, PublicAddresses, Records, Rtp, Secret, Sip, numbers, operations, rooms, webrtc,
 };
 
 const DATA_DIR: &str = "./data";
@@ -68,6 +68,7 @@ pub(super) fn resolve(
         scanners: operations::scanners(&reader, &file)?,
         hep: operations::hep(&reader, &file)?,
         hooks: reader.hooks(&file)?,
+        records: reader.records(&file)?,
         secret: reader.secret(&file)?,
         book: numbers::book(&reader.source, &file)?,
         calls,
@@ -451,6 +452,15 @@ impl Reader<'_> {
             timeout: self.seconds(&hooks.timeout_s, 5, 1..=60)?,
             failure_code: code as u16,
             give_up: self.seconds(&hooks.give_up_s, 3_600, 1..=30 * DAY_S)?,
+        })
+    }
+
+    fn records(&self, file: &File) -> Result<Records, ConfigError> {
+        let records = &file.records;
+        let days = self.whole(&records.keep_days, 90, 1..=36_500, "days")?;
+        Ok(Records {
+            keep: Duration::from_secs(days * DAY_S),
+            max: self.whole(&records.max, 1_000_000, 1..=1_000_000_000, "call records")?,
         })
     }
 }

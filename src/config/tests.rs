@@ -43,6 +43,11 @@ fn without_a_file_everything_has_a_default() {
     assert_eq!(config.sip.listen, ["0.0.0.0:5060".parse().unwrap()]);
     assert_eq!(config.rtp.ports, 30000..=40000);
     assert_eq!(config.hooks.failure_code, 480);
+    assert_eq!(
+        config.records.keep,
+        std::time::Duration::from_secs(90 * 86_400)
+    );
+    assert_eq!(config.records.max, 1_000_000);
     assert_eq!(config.calls.ws_grace, Duration::from_secs(10));
     assert_eq!(config.public.v4, "203.0.113.7".parse::<Ipv4Addr>().unwrap());
     assert!(config.book.is_empty());
@@ -418,12 +423,13 @@ fn the_example_mentions_every_field() {
                 | "scanners"
                 | "hep"
                 | "hooks"
+                | "records"
                 | "app"
                 | "number"
         )
     });
     let tables: Vec<String> = tables.collect();
-    assert_eq!(tables.len(), 12);
+    assert_eq!(tables.len(), 13);
     for name in fields("") {
         let mentioned = match tables.contains(&name) {
             true => {

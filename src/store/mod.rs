@@ -12,6 +12,7 @@
 //! | `schema` | migrations, and the refusal of a newer file |
 //! | `writer` | the one thread that changes the database |
 //! | `apps`, `numbers` | what an administrator has added |
+//! | `records` | call records: written, searched, pruned |
 //! | `documents` | small things by name: the last good sync answers, the administrator's password |
 
 use std::fs::{self, File, OpenOptions, Permissions};
@@ -26,6 +27,7 @@ use tokio::sync::Semaphore;
 pub mod apps;
 pub mod documents;
 pub mod numbers;
+pub mod records;
 mod schema;
 mod writer;
 

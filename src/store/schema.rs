@@ -8,7 +8,10 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::OpenError;
 
 /// The steps, oldest first; a database's `user_version` counts those it has.
-const STEPS: &[&str] = &[include_str!("schema/01_book.sql")];
+const STEPS: &[&str] = &[
+    include_str!("schema/01_book.sql"),
+    include_str!("schema/03_records.sql"),
+];
 
 /// Takes the steps that the database lacks, all or none of them.
 pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {

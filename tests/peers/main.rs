@@ -51,6 +51,7 @@ mod notify;
 mod outgoing_end;
 mod placement;
 mod protobuf;
+mod records;
 mod refusals;
 mod rtcp;
 mod scanners;

@@ -1,7 +1,9 @@
 //! The gateway as a process: a configuration written for the test, free
 //! ports, a temporary data directory, its log printed when the test fails.
 
+use std::fs::OpenOptions;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use serde_json::{Value, json};
@@ -146,6 +148,7 @@ impl Settings {
 pub struct Gateway {
     child: Child,
     directory: TempDir,
+    environment: Vec<(&'static str, String)>,
     http: SocketAddr,
     sip: SocketAddr,
     api: Api,
@@ -215,36 +218,31 @@ impl Gateway {
             rtp.start(),
             rtp.end(),
         );
-        let file = directory.path().join("gateway.toml");
-        std::fs::write(&file, text).expect("the configuration");
-        let log = std::fs::File::create(directory.path().join("log")).expect("the log");
-        let child = Command::new(env!("CARGO_BIN_EXE_ringwire"))
-            .arg("--config")
-            .arg(&file)
-            .current_dir(directory.path())
-            .envs(environment)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("the log"))
-            .stderr(log)
-            .spawn()
-            .expect("the gateway starts");
+        std::fs::write(directory.path().join("gateway.toml"), text).expect("the configuration");
+        let child = spawn(directory.path(), &environment);
         let api = Api::new(&format!("http://{http}"), Some(ROOT_SECRET));
         let mut gateway = Self {
             child,
             directory,
+            environment,
             http,
             sip,
             api,
             ports,
         };
+        gateway.wait_until_ready();
+        gateway
+    }
+
+    #[track_caller]
+    fn wait_until_ready(&mut self) {
         eventually("the gateway is ready", || {
-            if let Some(status) = gateway.child.try_wait().expect("the gateway's state") {
+            if let Some(status) = self.child.try_wait().expect("the gateway's state") {
                 panic!("the gateway ended at start: {status}");
             }
-            let reply = gateway.api.anonymous().send("GET", "/healthz", None).ok()?;
+            let reply = self.api.anonymous().send("GET", "/healthz", None).ok()?;
             (reply.status == 200).then_some(())
         });
-        gateway
     }
 
     /// Where it takes SIP over UDP.
@@ -316,6 +314,16 @@ impl Gateway {
         assert_eq!(result, 0, "SIGTERM to the gateway");
     }
 
+    /// Kills it, as a crash does, and starts it again with the same
+    /// configuration and data.
+    #[track_caller]
+    pub fn crash_and_restart(&mut self) {
+        self.child.kill().expect("SIGKILL to the gateway");
+        self.child.wait().expect("the gateway's end");
+        self.child = spawn(self.directory.path(), &self.environment);
+        self.wait_until_ready();
+    }
+
     /// Waits for the process to end by itself.
     #[track_caller]
     pub fn wait_for_exit(&mut self) -> ExitStatus {
@@ -381,6 +389,26 @@ impl Gateway {
             self.live_calls()
         );
     }
+}
+
+/// The gateway with the configuration in this directory; the log goes there
+/// too.
+fn spawn(directory: &Path, environment: &[(&'static str, String)]) -> Child {
+    let log = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(directory.join("log"))
+        .expect("the log");
+    Command::new(env!("CARGO_BIN_EXE_ringwire"))
+        .arg("--config")
+        .arg(directory.join("gateway.toml"))
+        .current_dir(directory)
+        .envs(environment.iter().map(|(name, value)| (*name, value)))
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().expect("the log"))
+        .stderr(log)
+        .spawn()
+        .expect("the gateway starts")
 }
 
 /// What `POST /call/outgoing` answered.

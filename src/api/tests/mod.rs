@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Message as WsMessage;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
-use super::{Api, ApiSettings, HookSettings};
+use super::{Api, ApiSettings, HookSettings, RecordSettings};
 use crate::book::{
     Answering, App, Book, CallLimits, Hook, HookContentType, Number, Outgoing, SipAuth,
 };
@@ -29,6 +29,7 @@ use crate::store::Store;
 mod hooks;
 mod openapi;
 mod peers;
+mod records;
 mod rest;
 mod sockets;
 
@@ -116,6 +117,11 @@ fn settings() -> ApiSettings {
             longest_delay: Duration::from_millis(20),
         },
         media_server: None,
+        records: RecordSettings {
+            // Since the Unix epoch.
+            keep: Duration::from_secs(100 * 365 * 86_400),
+            max: 100_000,
+        },
         failure_code: 480,
         token_ttl: Duration::from_secs(3600),
         ws_grace: Duration::from_millis(50),
@@ -138,6 +144,16 @@ impl Gateway {
         numbers: Vec<Number>,
         script: impl FnMut(&CallRequest) -> Option<CallReply> + Send + 'static,
     ) -> Self {
+        Gateway::on(tempfile::tempdir().unwrap(), settings, numbers, script).await
+    }
+
+    /// With a data directory in which there may be something already.
+    async fn on(
+        data: tempfile::TempDir,
+        settings: ApiSettings,
+        numbers: Vec<Number>,
+        script: impl FnMut(&CallRequest) -> Option<CallReply> + Send + 'static,
+    ) -> Self {
         let script: Arc<Mutex<Script>> = Arc::new(Mutex::new(Box::new(script)));
         let (sender, seen) = mpsc::unbounded_channel();
         let shards = Shards::new(vec![
@@ -150,7 +166,6 @@ impl Gateway {
             limits: CallLimits::default(),
         };
         let book = Book::new([app("root", ROOT), app("acme", ACME)], numbers).unwrap();
-        let data = tempfile::tempdir().unwrap();
         let store = Store::open(data.path()).unwrap();
         let api = Api::new(settings, shards, store, &book, ROOT).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -409,6 +424,8 @@ fn snapshot(call: CallId, app: &str) -> Box<CallSnapshot> {
         peer_address: "127.0.0.1:5070".parse().unwrap(),
         stream: None,
         created_ms: 1,
+        ringing_ms: None,
+        early_ms: None,
         answered_ms: None,
         ended_ms: Some(2),
         sip_code: Some(486),

@@ -20,13 +20,19 @@ fn ringing_early_media_answer_and_our_hang_up_are_told_in_order() {
     let call = dialed(&house.dial("r", "one"));
     let invite = house.sent_request("INVITE");
     house.respond(&invite, 180, None);
+    house.pass(Duration::from_secs(1));
     house.respond(&invite, 183, Some("0"));
+    house.pass(Duration::from_secs(2));
     house.respond(&invite, 200, Some("8"));
     house.sent_request("ACK");
     let Some(CallReply::Call(snapshot)) = house.ask(CallRequest::Call(call)) else {
         panic!("no snapshot");
     };
     assert_eq!(snapshot.state, CallState::Active);
+    let since_start = |at: Option<u64>| at.map(|at| at - snapshot.created_ms);
+    assert_eq!(since_start(snapshot.ringing_ms), Some(0));
+    assert_eq!(since_start(snapshot.early_ms), Some(1_000));
+    assert_eq!(since_start(snapshot.answered_ms), Some(3_000));
     // The 200's description counts, not the 183's.
     assert_eq!(snapshot.media.unwrap().codec, "PCMA");
     house.act(call, Action::End);

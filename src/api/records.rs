@@ -1,0 +1,383 @@
+//! Call records: written as calls go, closed at start where the gateway did
+//! not live to see a call's end, pruned, and told over REST.
+//!
+//! Nothing here waits for the database on a call's path: changes are queued,
+//! in order, and whether they were written is found out and counted aside.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{Mutex, mpsc};
+
+use crate::call::event::{Arrival, CallEventKind};
+use crate::call::request::{CallSnapshot, Dial, Direction, Stream};
+use crate::ids::{AppId, CallId};
+use crate::store::records::{self, CallResult, Extent, Key, Media, Record};
+use crate::store::{Store, StoreError, Written};
+
+use super::Shared;
+use super::auth::unix_ms;
+use super::messages::CallMessage;
+use super::registry::Call;
+
+mod csv;
+mod rest;
+
+pub use rest::{one_record, record_view, search};
+pub(super) use rest::{__path_one_record, __path_search};
+
+/// How often it is written down that the gateway lives, while there are calls:
+/// the end of a lost call is known this exactly.
+const ALIVE_EVERY: Duration = Duration::from_secs(10);
+/// How often old records are looked for.
+const PRUNE_EVERY: Duration = Duration::from_secs(60);
+/// Records removed by one change at most, so that it does not hold up others.
+const PRUNE_BATCH: u64 = 500;
+
+/// Which records are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordSettings {
+    /// Of calls that began no longer ago than this.
+    pub keep: Duration,
+    /// At most so many; the oldest go first.
+    pub max: u64,
+}
+
+/// The writer of all call records.
+pub struct Records {
+    store: Store,
+    settings: RecordSettings,
+    outcomes: mpsc::UnboundedSender<Written<()>>,
+    /// As long as what the store lets wait.
+    unknown: Mutex<mpsc::UnboundedReceiver<Written<()>>>,
+    written: AtomicU64,
+    failed: AtomicU64,
+    failing: AtomicBool,
+    lost: AtomicU64,
+    pruned: AtomicU64,
+    rows: AtomicU64,
+    /// `u64::MAX`: there is none.
+    oldest_ms: AtomicU64,
+}
+
+/// What the metrics tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordCounts {
+    /// Changes of records that are on the disk.
+    pub written: u64,
+    /// Changes that the store refused.
+    pub failed: u64,
+    /// Calls that were in progress when the gateway last ended.
+    pub lost: u64,
+    /// Records removed because of their age or number.
+    pub pruned: u64,
+    /// Records there are, as of the last look.
+    pub rows: u64,
+    /// When the oldest of them began, milliseconds since the Unix epoch.
+    pub oldest_ms: Option<u64>,
+}
+
+impl Records {
+    pub fn new(store: Store, settings: RecordSettings) -> Self {
+        let (outcomes, unknown) = mpsc::unbounded_channel();
+        Records {
+            store,
+            settings,
+            outcomes,
+            unknown: Mutex::new(unknown),
+            written: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            failing: AtomicBool::new(false),
+            lost: AtomicU64::new(0),
+            pruned: AtomicU64::new(0),
+            rows: AtomicU64::new(0),
+            oldest_ms: AtomicU64::new(u64::MAX),
+        }
+    }
+
+    /// An incoming call has begun.
+    pub fn arrived(&self, id: CallId, app: &AppId, at_ms: u64, arrival: &Arrival) {
+        let key = key(id, app, Direction::Incoming);
+        let record = Record {
+            from: arrival.from.to_string(),
+            to: arrival.to.to_string(),
+            number: Some(arrival.number.number.clone()),
+            peer_address: Some(arrival.source.to_string()),
+            place: arrival.stream.as_ref().map(names),
+            ..Record::open(key, at_ms)
+        };
+        let hook = arrival.number.hook.clone();
+        self.write(move |db| records::open(db, &record, hook.as_ref()));
+    }
+
+    /// An outgoing call has begun; `number` is the one of the number book that
+    /// counted for it.
+    pub fn dialled(&self, id: CallId, dial: &Dial, number: Option<&str>) {
+        let record = Record {
+            from: dial.from_number.clone(),
+            to: dial.to_number.clone(),
+            number: number.map(str::to_owned),
+            peer_address: Some(dial.destination.to_string()),
+            place: Some(names(&dial.stream)),
+            ..Record::open(key(id, &dial.app, Direction::Outgoing), unix_ms())
+        };
+        let hook = dial.hook.clone();
+        self.write(move |db| records::open(db, &record, hook.as_ref()));
+    }
+
+    /// Something that happened to a call after it began.
+    pub fn happened(&self, call: &Call, at_ms: u64, kind: &CallEventKind) {
+        match kind {
+            CallEventKind::Accepted | CallEventKind::Answered(_) => {
+                let key = key(call.id, &call.app, call.direction);
+                let place = call.place().as_ref().map(names);
+                self.write(move |db| records::answered(db, &key, at_ms, place));
+            }
+            CallEventKind::Error(problem) => self.went_wrong(call, at_ms, problem),
+            CallEventKind::Ended(snapshot) => {
+                let record = of_ended(snapshot);
+                self.write(move |db| records::close(db, &record));
+            }
+            _ => {}
+        }
+    }
+
+    /// Something went wrong with a call.
+    pub fn went_wrong(&self, call: &Call, at_ms: u64, problem: &str) {
+        let key = key(call.id, &call.app, call.direction);
+        let problem = problem.to_owned();
+        self.write(move |db| records::went_wrong(db, &key, at_ms, &problem));
+    }
+
+    fn write(
+        &self,
+        change: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<()> + Send + 'static,
+    ) {
+        // Nobody receives once the gateway ends; the store logs failures then.
+        let _ = self.outcomes.send(self.store.write(change));
+    }
+
+    /// The record of a call.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn one(&self, id: CallId) -> Result<Option<Record>, StoreError> {
+        let id = id.to_string();
+        self.store.read(move |db| records::one(db, &id)).await
+    }
+
+    pub fn counts(&self) -> RecordCounts {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let oldest_ms = count(&self.oldest_ms);
+        RecordCounts {
+            written: count(&self.written),
+            failed: count(&self.failed),
+            lost: count(&self.lost),
+            pruned: count(&self.pruned),
+            rows: count(&self.rows),
+            oldest_ms: (oldest_ms != u64::MAX).then_some(oldest_ms),
+        }
+    }
+
+    /// Finds out whether what was queued was written.
+    async fn count(&self) {
+        let mut unknown = self.unknown.lock().await;
+        // The store keeps the order, so the first one is known first.
+        while let Some(written) = unknown.recv().await {
+            match written.await {
+                Ok(()) => {
+                    self.written.fetch_add(1, Ordering::Relaxed);
+                    self.failing.store(false, Ordering::Relaxed);
+                }
+                Err(problem) => {
+                    self.failed.fetch_add(1, Ordering::Relaxed);
+                    // Once is enough for the operator; the metrics count.
+                    if !self.failing.swap(true, Ordering::Relaxed) {
+                        tracing::error!(%problem, "call records are not written");
+                    }
+                }
+            }
+        }
+    }
+
+    async fn prune(&self) -> Result<(), StoreError> {
+        let before_ms = unix_ms().saturating_sub(self.settings.keep.as_millis() as u64);
+        while self.prune_batch(before_ms, PRUNE_BATCH).await? == PRUNE_BATCH {}
+        let mut extent = self.look().await?;
+        let mut excess = extent.rows.saturating_sub(self.settings.max);
+        while excess > 0 {
+            let removed = self
+                .prune_batch(i64::MAX as u64, excess.min(PRUNE_BATCH))
+                .await?;
+            if removed == 0 {
+                break;
+            }
+            excess -= removed;
+            extent = self.look().await?;
+        }
+        self.rows.store(extent.rows, Ordering::Relaxed);
+        Ok(())
+    }
+
+    async fn prune_batch(&self, before_ms: u64, batch: u64) -> Result<u64, StoreError> {
+        let change = move |db: &_| records::prune(db, before_ms, batch as usize);
+        let removed = self.store.write(change).await? as u64;
+        self.pruned.fetch_add(removed, Ordering::Relaxed);
+        Ok(removed)
+    }
+
+    async fn look(&self) -> Result<Extent, StoreError> {
+        let extent = self.store.read(records::extent).await?;
+        self.rows.store(extent.rows, Ordering::Relaxed);
+        let oldest_ms = extent.oldest_ms.unwrap_or(u64::MAX);
+        self.oldest_ms.store(oldest_ms, Ordering::Relaxed);
+        Ok(extent)
+    }
+}
+
+/// Closes the calls that an earlier life of the gateway left open, and tells
+/// their hooks that they are over. Before any call of this life is recorded.
+pub async fn close_lost(shared: &Shared) {
+    let lost = match shared.store.write(records::close_lost).await {
+        Ok(lost) => lost,
+        Err(problem) => {
+            tracing::error!(%problem, "calls that were in progress when the gateway last ended stay open in the records");
+            return;
+        }
+    };
+    if lost.is_empty() {
+        return;
+    }
+    shared
+        .records
+        .lost
+        .store(lost.len() as u64, Ordering::Relaxed);
+    tracing::warn!(
+        calls = lost.len(),
+        "calls were in progress when the gateway last ended; they are recorded as lost"
+    );
+    for call in lost {
+        let direction = match call.key.incoming {
+            true => Direction::Incoming,
+            false => Direction::Outgoing,
+        };
+        let app = AppId::new(&call.key.app_id);
+        if let Ok(id) = call.key.call_id.parse()
+            && let Some(hook) = call.hook
+            && let Some(hooks) = shared.hooks.of_call(&app, id, hook)
+        {
+            let error = CallMessage::error(records::RESTARTED, direction);
+            hooks.post(call.ended_ms, error.hook_event());
+            hooks.post(call.ended_ms, CallMessage::ended(direction).hook_event());
+        }
+    }
+}
+
+/// Counts what is written, says that the gateway lives, and removes what is
+/// too old; never ends.
+pub async fn keep(shared: Arc<Shared>) {
+    let records = &shared.records;
+    let mut alive = tokio::time::interval(ALIVE_EVERY);
+    let mut prune = tokio::time::interval(PRUNE_EVERY);
+    let alive = async {
+        loop {
+            alive.tick().await;
+            if shared.registry.len() > 0 {
+                let now_ms = unix_ms();
+                records
+                    .store
+                    .write(move |db| records::alive(db, now_ms))
+                    .detach();
+            }
+        }
+    };
+    let prune = async {
+        loop {
+            prune.tick().await;
+            if let Err(problem) = records.prune().await {
+                tracing::warn!(%problem, "old call records are not removed");
+            }
+        }
+    };
+    tokio::join!(records.count(), alive, prune);
+}
+
+/// Room and peer.
+fn names(stream: &Stream) -> (String, String) {
+    (stream.room.name.to_string(), stream.peer.to_string())
+}
+
+fn key(id: CallId, app: &AppId, direction: Direction) -> Key {
+    Key {
+        call_id: id.to_string(),
+        app_id: app.to_string(),
+        incoming: direction == Direction::Incoming,
+    }
+}
+
+/// A call that has ended, as it is kept.
+fn of_ended(call: &CallSnapshot) -> Record {
+    Record {
+        result: result(call),
+        from: call.from.to_string(),
+        to: call.to.to_string(),
+        sip_call_id: Some(call.sip_call_id.to_string()),
+        peer_address: Some(call.peer_address.to_string()),
+        place: call.stream.as_ref().map(names),
+        ringing_ms: call.ringing_ms,
+        early_ms: call.early_ms,
+        answered_ms: call.answered_ms,
+        ended_ms: call.ended_ms,
+        sip_code: call.sip_code,
+        end_reason: call.end_reason.map(str::to_owned),
+        hung_up_by: hung_up_by(call).map(str::to_owned),
+        security: Some(call.security.to_owned()),
+        srtp_suite: call.srtp_suite.map(str::to_owned),
+        media: call.media.as_ref().map(|media| Media {
+            codec: media.codec.clone(),
+            packets_received: media.packets_received,
+            bytes_received: media.bytes_received,
+            packets_lost: media.packets_lost,
+            jitter_ms: media.jitter_ms,
+            packets_sent: media.packets_sent,
+            bytes_sent: media.bytes_sent,
+            remote_packets_lost: media.remote_packets_lost,
+            remote_jitter_ms: media.remote_jitter_ms,
+            round_trip_ms: media.round_trip_ms,
+        }),
+        ..Record::open(key(call.call, &call.app, call.direction), call.created_ms)
+    }
+}
+
+fn result(call: &CallSnapshot) -> CallResult {
+    if call.answered_ms.is_some() {
+        return CallResult::Answered;
+    }
+    match (call.direction, call.end_reason, call.sip_code) {
+        (Direction::Incoming, Some("cancelled"), _) => CallResult::Cancelled,
+        (Direction::Incoming, Some("no_answer"), _) => CallResult::NoAnswer,
+        (Direction::Incoming, Some("rejected" | "local"), _) => CallResult::Rejected,
+        (Direction::Outgoing, Some("local" | "shutdown"), _) => CallResult::Cancelled,
+        // RFC 3261 sections 21.4.9 and 21.4.18.
+        (Direction::Outgoing, _, Some(408 | 480)) => CallResult::NoAnswer,
+        // Sections 21.4.24 and 21.6.1.
+        (Direction::Outgoing, _, Some(486 | 600)) => CallResult::Busy,
+        // Sections 21.4.4 and 21.6.2, and RFC 8197 section 5.
+        (Direction::Outgoing, _, Some(403 | 603 | 607)) => CallResult::Rejected,
+        _ => CallResult::Failed,
+    }
+}
+
+fn hung_up_by(call: &CallSnapshot) -> Option<&'static str> {
+    Some(match (call.end_reason?, call.sip_code) {
+        ("local" | "rejected", _) => "local",
+        // Our own patience, far more often than a 408 of the peer.
+        ("failed", Some(408)) => "gateway",
+        ("remote" | "cancelled" | "failed", _) => "remote",
+        _ => "gateway",
+    })
+}
+
+#[cfg(test)]
+mod tests;
