@@ -14,9 +14,11 @@ use ipnet::IpNet;
 use crate::ids::AppId;
 use crate::keying::{Srtp, SrtpKeying, SrtpPolicy};
 
+mod hook_policy;
 mod record;
 mod sip_server;
 pub mod values;
+pub use hook_policy::{Forbidden, HookPolicy, HostPattern};
 pub use record::{
     AnswerRecord, AuthRecord, CallerAuthRecord, NumberRecord, RecordError, RoomRecord,
 };
@@ -149,6 +151,9 @@ pub struct Hook {
     pub url: Arc<str>,
     /// Form of the bodies.
     pub content_type: HookContentType,
+    /// The configuration file names it, so that it is the operator's own and
+    /// may be anywhere. Every other one has to pass the [`HookPolicy`].
+    pub trusted: bool,
 }
 
 /// Name of an answered call in its room where the record names none.

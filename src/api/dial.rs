@@ -12,7 +12,9 @@ use utoipa::ToSchema;
 use utoipa::openapi::schema::Object;
 
 use crate::book::values;
-use crate::book::{Book, Hook, HookContentType, Number, SipAuth, SipHost, SipServer};
+use crate::book::{
+    Book, Hook, HookContentType, HookPolicy, Number, SipAuth, SipHost, SipServer,
+};
 use crate::call::request::{Action, CallReply, CallRequest, Dial, Direction};
 use crate::ids::{AppId, CallId};
 use crate::keying::{Srtp, SrtpKeying, SrtpPolicy};
@@ -157,7 +159,12 @@ async fn prepare(shared: &Shared, app: AppId, body: Body) -> Result<Dial, ApiErr
     let book = own_number(&book, &app, &from_number);
     // Clients with typed bodies write "" for what they leave out.
     let given = |text: Option<String>| text.filter(|text| !text.is_empty());
-    let hook = hook(given(body.hook), body.hook_content_type, book)?;
+    let hook = hook(
+        given(body.hook),
+        body.hook_content_type,
+        book,
+        shared.hooks.policy(),
+    )?;
 
     let default = shared.settings.srtp;
     let default = book.map_or(default, |number| number.srtp(default));
@@ -316,6 +323,7 @@ fn hook(
     url: Option<String>,
     content_type: Option<String>,
     book: Option<&Arc<Number>>,
+    policy: &HookPolicy,
 ) -> Result<Option<Hook>, ApiError> {
     let content_type = match content_type {
         None => None,
@@ -325,17 +333,21 @@ fn hook(
         })?),
     };
     if let Some(url) = &url {
-        values::hook_url(url).map_err(|problem| ApiError::field("hook", problem))?;
+        let url = values::hook_url(url).map_err(|problem| ApiError::field("hook", problem))?;
+        policy
+            .check_url(&url)
+            .map_err(|problem| ApiError::field("hook", problem))?;
     }
     let from_book = book.and_then(|number| number.hook.clone());
     Ok(match (url, from_book) {
         (Some(url), _) => Some(Hook {
             url: Arc::from(url),
             content_type: content_type.unwrap_or_default(),
+            trusted: false,
         }),
         (None, Some(hook)) => Some(Hook {
             content_type: content_type.unwrap_or(hook.content_type),
-            url: hook.url,
+            ..hook
         }),
         (None, None) => None,
     })

@@ -15,6 +15,14 @@ pub struct HttpClientError(#[source] reqwest::Error);
 /// A client that follows no redirects. The timeout is of a whole request;
 /// without one the caller has to see to it.
 pub fn new(timeout: Option<Duration>) -> Result<reqwest::Client, HttpClientError> {
+    with(timeout, |builder| builder)
+}
+
+/// The same, made in a more special way.
+pub fn with(
+    timeout: Option<Duration>,
+    special: impl Fn(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
+) -> Result<reqwest::Client, HttpClientError> {
     // TLS by ring: a much smaller build than aws-lc. Refused only when a
     // provider is installed already, which serves as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -23,10 +31,10 @@ pub fn new(timeout: Option<Duration>) -> Result<reqwest::Client, HttpClientError
             .redirect(Policy::none())
             .pool_max_idle_per_host(MAX_IDLE_PER_HOST)
             .user_agent(concat!("ringwire/", env!("CARGO_PKG_VERSION")));
-        match timeout {
+        special(match timeout {
             Some(timeout) => builder.timeout(timeout),
             None => builder,
-        }
+        })
     };
     // A container without root certificates can still speak http.
     builder()

@@ -79,7 +79,7 @@ impl MediaSessions {
         Ok(MediaSessions {
             shared: Arc::new(Shared {
                 server: Server { client, settings },
-                delays: *delays,
+                delays: delays.clone(),
                 shards,
                 tasks: Mutex::default(),
                 requests: Semaphore::new(MAX_REQUESTS),

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -29,7 +30,25 @@ pub struct Counters {
     hooks_given_up: Mutex<BTreeMap<&'static str, u64>>,
     hooks_delivered: AtomicU64,
     hooks_failed: AtomicU64,
+    hooks_unkept: AtomicU64,
+    hook_breakers_opened: AtomicU64,
+    hook_latency: Latency,
     sockets: AtomicI64,
+}
+
+/// Upper bounds of the buckets of a delivery's latency, in seconds: from a
+/// server next door to one that was down for an hour.
+const DELIVERY_SECONDS: [f64; 12] = [
+    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0, 300.0, 1_800.0, 3_600.0,
+];
+
+/// From an event to its delivery.
+struct Latency(Mutex<Histogram>);
+
+impl Default for Latency {
+    fn default() -> Self {
+        Latency(Mutex::new(Histogram::new(&DELIVERY_SECONDS)))
+    }
 }
 
 impl Counters {
@@ -51,6 +70,19 @@ impl Counters {
 
     pub fn hook_given_up(&self, reason: &'static str) {
         *lock(&self.hooks_given_up).entry(reason).or_default() += 1;
+    }
+
+    pub fn hook_unkept(&self) {
+        self.hooks_unkept.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn hook_breaker_opened(&self) {
+        self.hook_breakers_opened.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// From an event to its delivery, in milliseconds.
+    pub fn hook_latency(&self, milliseconds: u64) {
+        lock(&self.hook_latency.0).record(Duration::from_millis(milliseconds));
     }
 
     pub fn socket_opened(&self) {
@@ -183,28 +215,7 @@ fn own_metrics(page: &mut Page, shared: &Shared) {
         let labels = [("event", event.to_string())];
         page.total("call_events_total", "Events of calls.", &labels, *count);
     }
-    let help = "Attempts to post an event to a hook.";
-    for (result, count) in [
-        ("delivered", &counters.hooks_delivered),
-        ("failed", &counters.hooks_failed),
-    ] {
-        let labels = [("result", result.to_string())];
-        page.total(
-            "hook_posts_total",
-            help,
-            &labels,
-            count.load(Ordering::Relaxed),
-        );
-    }
-    let given_up = lock(&counters.hooks_given_up);
-    let help = "Hook events that will not be delivered.";
-    for reason in ["expired", "queue_full"] {
-        let labels = [("reason", reason.to_string())];
-        let count = given_up.get(reason).copied().unwrap_or_default();
-        page.total("hook_events_given_up_total", help, &labels, count);
-    }
-    let queued = shared.hooks.queued() as u64;
-    page.gauge("hook_events_queued", "Hook events that wait.", &[], queued);
+    hook_metrics(page, shared);
     if let Some(sessions) = &shared.media_sessions {
         media_server_metrics(page, sessions);
     }
@@ -263,6 +274,53 @@ fn record_metrics(page: &mut Page, shared: &Shared) {
         .oldest_ms
         .map_or(0, |at| unix_ms().saturating_sub(at));
     page.gauge("call_records_oldest_age_seconds", help, &[], age_ms / 1000);
+}
+
+fn hook_metrics(page: &mut Page, shared: &Shared) {
+    let counters = &shared.counters;
+    let help = "Attempts to post an event to a hook.";
+    for (result, count) in [
+        ("delivered", &counters.hooks_delivered),
+        ("failed", &counters.hooks_failed),
+    ] {
+        let labels = [("result", result.to_string())];
+        page.total(
+            "hook_posts_total",
+            help,
+            &labels,
+            count.load(Ordering::Relaxed),
+        );
+    }
+    let given_up = lock(&counters.hooks_given_up);
+    let help = "Hook events that will not be delivered.";
+    for reason in ["expired", "forbidden", "app_gone", "queue_full"] {
+        let labels = [("reason", reason.to_string())];
+        let count = given_up.get(reason).copied().unwrap_or_default();
+        page.total("hook_events_given_up_total", help, &labels, count);
+    }
+    let waiting = shared.hooks.waiting() as u64;
+    let help = "Hook events that are neither delivered nor given up.";
+    page.gauge("hook_events_queued", help, &[], waiting);
+    let help = "Hook events that were given up and can be retried.";
+    page.gauge("hook_dead_letters", help, &[], shared.hooks.dead_letters());
+    let help = "Hook events that could not be written to the outbox and are in memory only.";
+    let unkept = counters.hooks_unkept.load(Ordering::Relaxed);
+    page.total("hook_events_unkept_total", help, &[], unkept);
+    let help = "From an event to its delivery.";
+    page.histogram("hook_delivery_seconds", help, &[], &lock(&counters.hook_latency.0));
+    let help = "Hook servers that are left alone because they are down.";
+    let (open, half_open) = shared.hooks.breakers();
+    for (state, count) in [("open", open), ("half_open", half_open)] {
+        page.gauge(
+            "hook_breakers",
+            help,
+            &[("state", state.to_string())],
+            count,
+        );
+    }
+    let help = "How often a hook server was found down.";
+    let opened = counters.hook_breakers_opened.load(Ordering::Relaxed);
+    page.total("hook_breakers_opened_total", help, &[], opened);
 }
 
 fn counts_of<T>(records: &[Listed<T>]) -> BTreeMap<(&'static str, bool), u64> {
@@ -439,5 +497,26 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("# TYPE ringwire_calls gauge\nringwire_calls{shard=\"0\"} 3\n"));
+    }
+
+    #[test]
+    fn a_histogram_counts_what_took_no_longer_than_its_bound() {
+        let histogram = Histogram::default();
+        for milliseconds in [3, 5, 6, 4_000_000] {
+            histogram.observe(milliseconds);
+        }
+        let mut page = Page::default();
+        page.histogram("x_seconds", "X.", &histogram);
+        let text = page.text();
+        for line in [
+            "# TYPE ringwire_x_seconds histogram",
+            "ringwire_x_seconds_bucket{le=\"0.005\"} 2",
+            "ringwire_x_seconds_bucket{le=\"3600\"} 3",
+            "ringwire_x_seconds_bucket{le=\"+Inf\"} 4",
+            "ringwire_x_seconds_sum 4000.014",
+            "ringwire_x_seconds_count 4",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line}: {text}");
+        }
     }
 }

@@ -12,7 +12,7 @@
 //! | `records` | what is kept of calls, and searched |
 //! | `registry` | the calls that can be asked for, with their events |
 //! | `ws`, `ws_requests`, `notify` | WebSockets |
-//! | `hooks`, `hook_answer` | hooks |
+//! | `hooks`, `hook_answer` | hooks: the outbox, delivery, what became of each event |
 //! | `media_server`, `media_session` | the media server that rooms are on |
 //! | `messages`, `proto` | the messages, binary and JSON |
 //! | `metrics` | metrics and health |
@@ -71,7 +71,7 @@ mod ws_requests;
 #[cfg(test)]
 mod tests;
 
-pub use hooks::HookSettings;
+pub use hooks::{HookSettings, HooksError};
 pub use http_client::HttpClientError;
 pub use records::RecordSettings;
 
@@ -136,6 +136,9 @@ impl ApiSettings {
                 give_up: config.hooks.give_up,
                 first_delay: Duration::from_millis(500),
                 longest_delay: Duration::from_secs(60),
+                delivered_kept: config.hooks.delivered_kept,
+                dead_letters_kept: config.hooks.dead_letters_kept,
+                policy: config.hooks.policy.clone(),
             },
             media_server: match &config.rooms {
                 Rooms::Local => None,
@@ -164,7 +167,10 @@ impl ApiSettings {
 /// Why the API cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// No HTTP client for hooks and a media server.
+    /// Hooks cannot be posted.
+    #[error(transparent)]
+    Hooks(#[from] HooksError),
+    /// No HTTP client for a media server.
     #[error(transparent)]
     Client(#[from] HttpClientError),
     /// The database cannot be read.
@@ -215,7 +221,13 @@ impl Api {
     ) -> Result<Self, StartError> {
         let counters = Arc::new(Counters::default());
         let gate = Arc::new(Gate::new(book, root_secret));
-        let hooks = Arc::new(Hooks::new(settings.hooks, book, counters.clone())?);
+        let hooks = Hooks::new(
+            settings.hooks.clone(),
+            store.clone(),
+            book,
+            counters.clone(),
+        );
+        let hooks = Arc::new(hooks?);
         let media_sessions = match &settings.media_server {
             None => None,
             Some(server) => Some(MediaSessions::new(
@@ -269,7 +281,8 @@ impl Api {
     }
 
     /// Serves until `stop`. Then passes on the events that have come by then,
-    /// closes the WebSockets, and gives hooks that wait a few seconds.
+    /// closes the WebSockets, and gives hooks that wait a few seconds; what is
+    /// not delivered by then is at the next start.
     pub async fn run(
         &self,
         listener: TcpListener,
@@ -284,6 +297,10 @@ impl Api {
         let keeper = tokio::spawn(records::keep(shared.clone()));
         let (stop_events, stopped) = oneshot::channel();
         let events = tokio::spawn(events::run(shared.clone(), events, stopped));
+        let keeping = tokio::spawn({
+            let hooks = shared.hooks.clone();
+            async move { hooks.keep().await }
+        });
         let router = routes::router(shared.clone());
         let open = server::serve(listener, router, stop).await;
         let _ = stop_events.send(());
@@ -309,8 +326,12 @@ impl Api {
             .await
             .is_err()
         {
-            let left = shared.hooks.queued();
-            tracing::error!(left, "the gateway ends with hook events undelivered");
+            tracing::warn!("some hooks did not answer in time");
+        }
+        keeping.abort();
+        let waiting = shared.hooks.waiting();
+        if waiting > 0 {
+            tracing::warn!(waiting, "hook events are left for the next start");
         }
         if let Some(sessions) = &shared.media_sessions
             && tokio::time::timeout_at(flush_end, sessions.drained())

@@ -36,6 +36,7 @@ use super::routes;
         (name = "calls", description = "Outgoing and incoming calls"),
         (name = "rooms", description = "Rooms, and the WebRTC peers that come in over HTTP"),
         (name = "tokens", description = "Tokens that reach a part of an app"),
+        (name = "hooks", description = "What became of the events posted to hooks"),
         (name = "operation", description = "Health, metrics, this description"),
         (name = "pages", description = "Files for browsers, which are part of the gateway"),
     ),

@@ -15,7 +15,7 @@ use utoipa_axum::routes;
 
 use super::error::ApiError;
 use super::{
-    Shared, actions, call_trace, calls, dial, metrics, openapi, pages, peer_events, peers, records, tokens,
+    Shared, actions, call_trace, calls, dial, hooks, metrics, openapi, pages, peer_events, peers, records, tokens,
     ws,
 };
 
@@ -56,6 +56,9 @@ pub(super) fn described() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(calls::all_calls))
         .routes(routes!(records::search))
         .routes(routes!(records::one_record))
+        .routes(routes!(hooks::rest::list))
+        .routes(routes!(hooks::rest::discard))
+        .routes(routes!(hooks::rest::retry))
         .routes(routes!(calls::all_rooms))
         .routes(routes!(calls::one_room))
         .routes(routes!(peers::join, peers::options))

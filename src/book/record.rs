@@ -216,6 +216,7 @@ impl NumberRecord {
         Ok(Some(Hook {
             url: Arc::from(url),
             content_type: content_type.unwrap_or_default(),
+            trusted: false,
         }))
     }
 

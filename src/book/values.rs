@@ -40,7 +40,7 @@ pub fn secret(secret: &str) -> Result<(), Problem> {
 }
 
 /// An http or https URL with a host.
-pub fn hook_url(text: &str) -> Result<(), Problem> {
+pub fn hook_url(text: &str) -> Result<url::Url, Problem> {
     let url = url::Url::parse(text).map_err(|error| {
         format!("{text:?} is no URL ({error}); write e.g. \"https://example.com/hook\"")
     })?;
@@ -49,7 +49,7 @@ pub fn hook_url(text: &str) -> Result<(), Problem> {
             "{text:?} is neither an http:// nor an https:// URL"
         ));
     }
-    Ok(())
+    Ok(url)
 }
 
 /// A room or peer name in which `{call_id}`, `{from}` and `{to}` are replaced.

@@ -134,6 +134,10 @@ pub struct Hooks {
     pub timeout_s: Setting<Whole>,
     pub failure_code: Setting<Whole>,
     pub give_up_s: Setting<Whole>,
+    pub delivered_kept_s: Setting<Whole>,
+    pub dead_letters_kept_s: Setting<Whole>,
+    pub allow: Option<Vec<Spanned<String>>>,
+    pub allow_private: Setting<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]

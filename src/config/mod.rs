@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::book::{Book, CallLimits};
+use crate::book::{Book, CallLimits, HookPolicy};
 use crate::keying::{SrtpKeying, SrtpPolicy};
 use crate::trace::{HepSender, TraceSettings};
 
@@ -294,7 +294,7 @@ pub struct Hep {
 }
 
 /// How hooks are posted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hooks {
     /// How long one attempt may take, and how long a caller waits for the
     /// answer to `arrived`.
@@ -303,6 +303,12 @@ pub struct Hooks {
     pub failure_code: u16,
     /// An event that could not be delivered for this long is given up.
     pub give_up: Duration,
+    /// A delivered event can be looked at for this long.
+    pub delivered_kept: Duration,
+    /// An event that was given up can be looked at and retried for this long.
+    pub dead_letters_kept: Duration,
+    /// Where hooks that this file does not name may be.
+    pub policy: HookPolicy,
 }
 
 /// Which call records are kept.

@@ -219,6 +219,7 @@ fn read_hook(source: &Source<'_>, record: &file::Number) -> Result<Option<Hook>,
     Ok(Some(Hook {
         url: Arc::from(setting.get_ref().as_str()),
         content_type,
+        trusted: true,
     }))
 }
 

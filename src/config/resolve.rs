@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use toml::Spanned;
 
+use crate::book::HookPolicy;
 use crate::keying::SrtpKeying;
 
 use super::error::Source;
@@ -448,10 +449,22 @@ impl Reader<'_> {
             400..=699,
             "(a SIP status that ends a call)",
         )?;
+        let mut allow = Vec::new();
+        for host in hooks.allow.iter().flatten() {
+            let pattern = host.get_ref().parse();
+            allow.push(pattern.map_err(|problem| self.fail(&written(host), problem))?);
+        }
+        let dead_letters_kept = &hooks.dead_letters_kept_s;
         Ok(Hooks {
             timeout: self.seconds(&hooks.timeout_s, 5, 1..=60)?,
             failure_code: code as u16,
             give_up: self.seconds(&hooks.give_up_s, 3_600, 1..=30 * DAY_S)?,
+            delivered_kept: self.seconds(&hooks.delivered_kept_s, 3_600, 0..=30 * DAY_S)?,
+            dead_letters_kept: self.seconds(dead_letters_kept, 7 * DAY_S, 0..=365 * DAY_S)?,
+            policy: HookPolicy {
+                allow,
+                allow_private: hooks.allow_private.as_ref().is_some_and(|s| *s.get_ref()),
+            },
         })
     }
 

@@ -10,6 +10,7 @@ use super::OpenError;
 /// The steps, oldest first; a database's `user_version` counts those it has.
 const STEPS: &[&str] = &[
     include_str!("schema/01_book.sql"),
+    include_str!("schema/02_outbox.sql"),
     include_str!("schema/03_records.sql"),
 ];
 

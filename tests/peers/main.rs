@@ -41,6 +41,7 @@ mod external_room;
 mod forking;
 mod hep;
 mod hold;
+mod hook_crash;
 mod hooks;
 mod incoming_actions;
 mod limits;

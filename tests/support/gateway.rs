@@ -212,7 +212,7 @@ impl Gateway {
              [rtp]\nports = \"{}-{}\"\nbackend = \"{backend}\"\n{rtp_lines}\n\n\
              [webrtc]\nport = 0\n\n\
              [calls]\n{calls}\n\n\
-             [hooks]\n{hooks}\n\n\
+             [hooks]\nallow_private = true\n{hooks}\n\n\
              [rooms]\n{rooms}\n\n\
              {tables}",
             rtp.start(),
@@ -243,6 +243,25 @@ impl Gateway {
             let reply = self.api.anonymous().send("GET", "/healthz", None).ok()?;
             (reply.status == 200).then_some(())
         });
+    }
+
+    /// Ends the process as a crash does: SIGKILL, at once.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("SIGKILL to the gateway");
+        self.child.wait().expect("the gateway is gone");
+    }
+
+    /// Starts it again after [`Gateway::kill`], with the same configuration and
+    /// data directory.
+    #[track_caller]
+    pub fn start_again(&mut self) {
+        self.child = spawn(self.directory.path(), &self.environment);
+        self.wait_until_ready();
+    }
+
+    /// Its data directory.
+    pub fn data_dir(&self) -> std::path::PathBuf {
+        self.directory.path().join("data")
     }
 
     /// Where it takes SIP over UDP.
@@ -318,10 +337,8 @@ impl Gateway {
     /// configuration and data.
     #[track_caller]
     pub fn crash_and_restart(&mut self) {
-        self.child.kill().expect("SIGKILL to the gateway");
-        self.child.wait().expect("the gateway's end");
-        self.child = spawn(self.directory.path(), &self.environment);
-        self.wait_until_ready();
+        self.kill();
+        self.start_again();
     }
 
     /// Waits for the process to end by itself.

@@ -16,7 +16,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use super::{Api, ApiSettings, HookSettings, RecordSettings};
 use crate::book::{
-    Answering, App, Book, CallLimits, Hook, HookContentType, Number, Outgoing, SipAuth,
+    Answering, App, Book, CallLimits, Hook, HookContentType, HookPolicy, Number, Outgoing, SipAuth,
 };
 use crate::call::event::{Arrival, CallEvent, CallEventKind};
 use crate::call::request::{
@@ -28,6 +28,7 @@ use crate::store::Store;
 
 mod hooks;
 mod openapi;
+mod outbox;
 mod peers;
 mod records;
 mod rest;
@@ -105,7 +106,7 @@ struct Gateway {
     stop: oneshot::Sender<()>,
     task: JoinHandle<std::io::Result<()>>,
     http: reqwest::Client,
-    _data: tempfile::TempDir,
+    data: tempfile::TempDir,
 }
 
 fn settings() -> ApiSettings {
@@ -115,6 +116,12 @@ fn settings() -> ApiSettings {
             give_up: Duration::from_secs(60),
             first_delay: Duration::from_millis(5),
             longest_delay: Duration::from_millis(20),
+            delivered_kept: Duration::from_secs(60),
+            dead_letters_kept: Duration::from_secs(60),
+            policy: HookPolicy {
+                allow: Vec::new(),
+                allow_private: true,
+            },
         },
         media_server: None,
         records: RecordSettings {
@@ -144,11 +151,12 @@ impl Gateway {
         numbers: Vec<Number>,
         script: impl FnMut(&CallRequest) -> Option<CallReply> + Send + 'static,
     ) -> Self {
-        Gateway::on(tempfile::tempdir().unwrap(), settings, numbers, script).await
+        let data = tempfile::tempdir().unwrap();
+        Gateway::in_directory(data, settings, numbers, script).await
     }
 
-    /// With a data directory in which there may be something already.
-    async fn on(
+    /// With what an earlier one has left in this directory.
+    async fn in_directory(
         data: tempfile::TempDir,
         settings: ApiSettings,
         numbers: Vec<Number>,
@@ -166,7 +174,16 @@ impl Gateway {
             limits: CallLimits::default(),
         };
         let book = Book::new([app("root", ROOT), app("acme", ACME)], numbers).unwrap();
-        let store = Store::open(data.path()).unwrap();
+        // The tasks of an earlier one may still be on their way out.
+        let store = soon("the store", async {
+            loop {
+                match Store::open(data.path()) {
+                    Ok(store) => return store,
+                    Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+                }
+            }
+        })
+        .await;
         let api = Api::new(settings, shards, store, &book, ROOT).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -194,7 +211,7 @@ impl Gateway {
                 .tls_certs_only([])
                 .build()
                 .unwrap(),
-            _data: data,
+            data,
         }
     }
 
@@ -323,9 +340,19 @@ impl Gateway {
         }
     }
 
-    async fn end(self) {
+    async fn end(self) -> tempfile::TempDir {
         let _ = self.stop.send(());
         soon("the end", self.task).await.unwrap().unwrap();
+        self.data
+    }
+
+    /// A metric's line on the page.
+    async fn metric(&self, start: &str) -> Option<String> {
+        let url = format!("http://{}/metrics", self.address);
+        let page = self.http.get(url).send().await.unwrap();
+        let page = page.text().await.unwrap();
+        let line = page.lines().find(|line| line.starts_with(start));
+        line.map(str::to_string)
     }
 }
 
@@ -460,15 +487,22 @@ type HookReply = Option<(u16, &'static str, Vec<u8>)>;
 /// A server that hooks are posted to: gives the replies in turn, then 204s.
 struct Receiver {
     url: String,
+    replies: Arc<Mutex<VecDeque<HookReply>>>,
     posts: mpsc::UnboundedReceiver<Posted>,
 }
 
 impl Receiver {
     async fn start(replies: Vec<HookReply>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Receiver::serve(listener, replies)
+    }
+
+    fn serve(listener: TcpListener, replies: Vec<HookReply>) -> Self {
         let replies = Arc::new(Mutex::new(VecDeque::from(replies)));
         let (sender, posts) = mpsc::unbounded_channel();
+        let script = replies.clone();
         let answer = move |headers: axum::http::HeaderMap, body: axum::body::Bytes| {
-            let (replies, sender) = (replies.clone(), sender.clone());
+            let (replies, sender) = (script.clone(), sender.clone());
             async move {
                 let _ = sender.send(Posted {
                     headers,
@@ -488,17 +522,26 @@ impl Receiver {
                     .unwrap()
             }
         };
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/hook?key=1", listener.local_addr().unwrap());
         let router = axum::Router::new().route("/hook", axum::routing::post(answer));
         tokio::spawn(async move { axum::serve(listener, router).await });
-        Receiver { url, posts }
+        Receiver {
+            url,
+            replies,
+            posts,
+        }
+    }
+
+    /// From now on everything is taken.
+    fn recovers(&self) {
+        self.replies.lock().unwrap().clear();
     }
 
     fn hook(&self, content_type: HookContentType) -> Hook {
         Hook {
             url: Arc::from(self.url.as_str()),
             content_type,
+            trusted: false,
         }
     }
 

@@ -34,7 +34,7 @@ fn left_behind(
 }
 
 async fn started(data: tempfile::TempDir) -> Gateway {
-    Gateway::on(data, settings(), Vec::new(), |_| None).await
+    Gateway::in_directory(data, settings(), Vec::new(), |_| None).await
 }
 
 /// What the path answers once it answers that.
@@ -249,7 +249,7 @@ async fn what_is_too_old_or_too_much_is_removed() {
         },
         ..settings()
     };
-    let gateway = Gateway::on(data, settings, Vec::new(), |_| None).await;
+    let gateway = Gateway::in_directory(data, settings, Vec::new(), |_| None).await;
     let path = "/calls/records?limit=500";
     let page = answer_when(&gateway, path, |answer| ids(&answer["data"]).len() == 150).await;
     let newest = (1..=150).map(|at| format!("{:034x}", now_ms - at));

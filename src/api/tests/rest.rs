@@ -61,6 +61,7 @@ async fn what_a_dial_leaves_out_comes_from_the_apps_own_number() {
     mine.hook = Some(Hook {
         url: Arc::from("http://127.0.0.1:1/book"),
         content_type: HookContentType::Protobuf,
+        trusted: true,
     });
     mine.outgoing = Outgoing {
         sip_server: Some("127.0.0.9".to_string()),

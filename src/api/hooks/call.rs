@@ -1,0 +1,176 @@
+//! The events of one call on their way in: numbered, written to the outbox,
+//! and queued for whoever posts them.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
+
+use prost::Message;
+use tokio::sync::oneshot;
+
+use crate::api::auth::unix_ms;
+use crate::api::hook_answer::HookAnswer;
+use crate::api::messages::hook_body;
+use crate::api::proto::sip_gateway::call_event;
+use crate::api::registry::lock;
+use crate::book::Hook;
+use crate::ids::CallId;
+use crate::store::outbox::{self, OutboxRow, State};
+
+use super::backlog::{Admitted, Asker, Item};
+use super::delivery::Worker;
+use super::keeper::read_on;
+use super::target;
+use super::{AppHooks, MAX_WAITING_PER_APP, Shared, target_key};
+
+/// The hook of one call.
+pub struct CallHooks {
+    shared: Arc<Shared>,
+    app: Arc<AppHooks>,
+    hook: Hook,
+    call: CallId,
+    target: Arc<str>,
+    /// Under which name its events wait: the same for all of them.
+    key: OnceLock<Arc<str>>,
+}
+
+impl CallHooks {
+    pub(super) fn new(shared: Arc<Shared>, app: Arc<AppHooks>, call: CallId, hook: Hook) -> Self {
+        CallHooks {
+            target: Arc::from(target::of_url(&hook.url)),
+            key: OnceLock::new(),
+            shared,
+            app,
+            hook,
+            call,
+        }
+    }
+
+    /// Queues an event.
+    pub fn post(self: &Arc<Self>, timestamp_ms: u64, event: call_event::Event) {
+        self.enqueue(timestamp_ms, event, None);
+    }
+
+    /// Queues an arrival; the future waits for what to do. An error says why
+    /// there is no usable answer. An arrival that could not be posted is tried
+    /// again like every other event, but then its answer does not count.
+    pub fn ask(
+        self: &Arc<Self>,
+        timestamp_ms: u64,
+        event: call_event::Event,
+    ) -> impl Future<Output = Result<HookAnswer, String>> + use<> {
+        let (sender, answer) = oneshot::channel();
+        // Queued here and now: what happens to the call next comes after it.
+        self.enqueue(timestamp_ms, event, Some(sender));
+        let patience = self.shared.settings.timeout;
+        async move {
+            match tokio::time::timeout(patience, answer).await {
+                Ok(Ok(answer)) => answer,
+                Ok(Err(_)) => Err("too many events of this app wait to be posted".to_string()),
+                Err(_) => Err(format!("no answer within {} s", patience.as_secs_f32())),
+            }
+        }
+    }
+
+    fn enqueue(&self, timestamp_ms: u64, event: call_event::Event, answer: Option<Asker>) {
+        let (shared, app) = (&self.shared, &self.app);
+        if app.waiting.load(Ordering::SeqCst) >= MAX_WAITING_PER_APP {
+            shared.counters.hook_given_up("queue_full");
+            let (call_id, hook) = (self.call, target::without_secrets(&self.hook.url));
+            tracing::error!(%call_id, %hook, "a hook event is given up: too many wait already");
+            return;
+        }
+        app.waiting.fetch_add(1, Ordering::SeqCst);
+        shared.waiting.fetch_add(1, Ordering::SeqCst);
+        shared.enters_memory();
+        let body = hook_body(timestamp_ms, &self.call.to_string(), event);
+        let now_ms = unix_ms();
+        // Numbered and handed to the writer under one lock: the outbox has a
+        // target's events in the order in which they are numbered.
+        let mut targets = lock(&app.targets);
+        let key = || target_key(&mut targets, &self.target);
+        let target = self.key.get_or_init(key).clone();
+        let item = Item {
+            seq: shared.next_seq.fetch_add(1, Ordering::SeqCst),
+            id: hex::encode(rand::random::<[u8; 16]>()),
+            call: self.call,
+            hook: self.hook.clone(),
+            created_ms: now_ms,
+            expires_ms: now_ms.saturating_add(shared.settings.give_up.as_millis() as u64),
+            attempts: 0,
+            next_attempt_ms: 0,
+            written: None,
+            kept: true,
+            body,
+            answer,
+        };
+        let row = row(&item, app, &target);
+        let item = Item {
+            written: Some(shared.store.write(move |db| outbox::insert(db, &row))),
+            ..item
+        };
+        let backlog = targets.entry(target.clone()).or_default();
+        let admitted = backlog.admit(item);
+        drop(targets);
+        match admitted {
+            Admitted::Queued => {}
+            Admitted::First => Worker::start(shared, app, &target, self.call),
+            Admitted::Later(item) => {
+                tokio::spawn(keep_on_disk(shared.clone(), app.clone(), target, item));
+            }
+        }
+    }
+}
+
+/// Waits until an event is on the disk, from where it is read when its turn
+/// has come. One that could not be written stays in memory.
+async fn keep_on_disk(shared: Arc<Shared>, app: Arc<AppHooks>, target: Arc<str>, mut item: Item) {
+    let kept = match item.written.take() {
+        Some(written) => written.await.is_ok(),
+        None => true,
+    };
+    let call = item.call;
+    let (starts, reads) = {
+        let mut targets = lock(&app.targets);
+        let backlog = targets.entry(target.clone()).or_default();
+        backlog.went_to_disk();
+        let starts = if kept {
+            false
+        } else {
+            shared.counters.hook_unkept();
+            shared.enters_memory();
+            item.kept = false;
+            matches!(backlog.queue(item), Admitted::First)
+        };
+        (starts, shared.reads_on(backlog))
+    };
+    if starts {
+        Worker::start(&shared, &app, &target, call);
+    }
+    if reads {
+        tokio::spawn(read_on(shared.clone(), app, target));
+    }
+    shared.leaves_memory(1);
+}
+
+fn row(item: &Item, app: &AppHooks, target: &str) -> OutboxRow {
+    OutboxRow {
+        seq: item.seq,
+        id: item.id.clone(),
+        call_id: item.call.to_string(),
+        app_id: app.id.to_string(),
+        target: target.to_string(),
+        url: item.hook.url.to_string(),
+        content_type: item.hook.content_type.name().to_string(),
+        trusted: item.hook.trusted,
+        body: item.body.encode_to_vec(),
+        created_ms: item.created_ms,
+        expires_ms: item.expires_ms,
+        attempts: 0,
+        next_attempt_ms: 0,
+        state: State::Pending,
+        changed_ms: item.created_ms,
+        last_error: None,
+        last_status: None,
+        last_response: None,
+    }
+}
