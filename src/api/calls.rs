@@ -186,6 +186,10 @@ pub(super) struct CallView {
     #[schema(value_type = String, example = "192.0.2.1:5060")]
     peer_address: SocketAddr,
     created_ms: u64,
+    /// When it first rang.
+    ringing_ms: Option<u64>,
+    /// When early media began.
+    early_ms: Option<u64>,
     answered_ms: Option<u64>,
     ended_ms: Option<u64>,
     /// Who or what ended it, in a word.

@@ -12,9 +12,7 @@ use utoipa::ToSchema;
 use utoipa::openapi::schema::Object;
 
 use crate::book::values;
-use crate::book::{
-    Book, Hook, HookContentType, HookPolicy, Number, SipAuth, SipHost, SipServer,
-};
+use crate::book::{Book, Hook, HookContentType, HookPolicy, Number, SipAuth, SipHost, SipServer};
 use crate::call::request::{Action, CallReply, CallRequest, Dial, Direction};
 use crate::ids::{AppId, CallId};
 use crate::keying::{Srtp, SrtpKeying, SrtpPolicy};

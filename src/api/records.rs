@@ -8,24 +8,26 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use prost::Message;
 use tokio::sync::{Mutex, mpsc};
 
 use crate::call::event::{Arrival, CallEventKind};
 use crate::call::request::{CallSnapshot, Dial, Direction, Stream};
 use crate::ids::{AppId, CallId};
 use crate::store::records::{self, CallResult, Extent, Key, Media, Record};
-use crate::store::{Store, StoreError, Written};
+use crate::store::{Store, StoreError, Written, outbox};
 
 use super::Shared;
 use super::auth::unix_ms;
 use super::messages::CallMessage;
+use super::proto::sip_gateway as proto;
 use super::registry::Call;
 
 mod csv;
 mod rest;
 
-pub use rest::{one_record, record_view, search};
 pub(super) use rest::{__path_one_record, __path_search};
+pub use rest::{one_record, record_view, search};
 
 /// How often it is written down that the gateway lives, while there are calls:
 /// the end of a lost call is known this exactly.
@@ -266,11 +268,38 @@ pub async fn close_lost(shared: &Shared) {
         if let Ok(id) = call.key.call_id.parse()
             && let Some(hook) = call.hook
             && let Some(hooks) = shared.hooks.of_call(&app, id, hook)
+            && !knows_of_the_end(shared, &call.key.call_id).await
         {
             let error = CallMessage::error(records::RESTARTED, direction);
             hooks.post(call.ended_ms, error.hook_event());
             hooks.post(call.ended_ms, CallMessage::ended(direction).hook_event());
         }
+    }
+}
+
+/// Whether the outbox already has the call's last event: the gateway was
+/// killed after it and before the record was closed.
+async fn knows_of_the_end(shared: &Shared, call_id: &str) -> bool {
+    let call_id = call_id.to_owned();
+    let last = shared
+        .store
+        .read(move |db| outbox::last_of_call(db, &call_id))
+        .await;
+    let last = last.ok().flatten().unwrap_or_default();
+    proto::CallEvent::decode(&*last).is_ok_and(|event| is_end(&event))
+}
+
+fn is_end(event: &proto::CallEvent) -> bool {
+    use proto::incoming_call_data::incoming_call_event::Event as Incoming;
+    use proto::outgoing_call_data::outgoing_call_event::Event as Outgoing;
+    match &event.event {
+        Some(proto::call_event::Event::Incoming(event)) => {
+            matches!(event.event, Some(Incoming::Ended(_)))
+        }
+        Some(proto::call_event::Event::Outgoing(event)) => {
+            matches!(event.event, Some(Outgoing::Ended(_)))
+        }
+        Some(proto::call_event::Event::Notify(_)) | None => false,
     }
 }
 

@@ -15,8 +15,8 @@ use utoipa_axum::routes;
 
 use super::error::ApiError;
 use super::{
-    Shared, actions, call_trace, calls, dial, hooks, metrics, openapi, pages, peer_events, peers, records, tokens,
-    ws,
+    Shared, actions, call_trace, calls, dial, hooks, metrics, openapi, pages, peer_events, peers,
+    records, tokens, ws,
 };
 
 /// Requests at a time; one more is told to come back.

@@ -132,6 +132,16 @@ pub fn insert(db: &Connection, row: &OutboxRow) -> rusqlite::Result<()> {
     .map(drop)
 }
 
+/// The newest event of a call, if the outbox has any: a `CallEvent`.
+///
+/// # Errors
+/// What SQLite says.
+pub fn last_of_call(db: &Connection, call_id: &str) -> rusqlite::Result<Option<Vec<u8>>> {
+    db.prepare_cached("SELECT body FROM outbox WHERE call_id = ? ORDER BY seq DESC LIMIT 1")?
+        .query_row([call_id], |row| row.get(0))
+        .optional()
+}
+
 /// The hook took it; or, without a state that ends it, it is tried again at
 /// `next_attempt_ms`.
 ///

@@ -227,7 +227,7 @@ pub fn open(connection: &Connection, record: &Record, hook: Option<&Hook>) -> ru
         from_key = excluded.from_key, to_key = excluded.to_key, number = excluded.number, \
         peer_address = excluded.peer_address, room = excluded.room, peer = excluded.peer, \
         created_ms = excluded.created_ms, hook = excluded.hook, \
-        hook_content_type = excluded.hook_content_type";
+        hook_content_type = excluded.hook_content_type, hook_trusted = excluded.hook_trusted";
     insert(
         connection,
         record,
@@ -306,10 +306,10 @@ fn insert(
     otherwise: &str,
 ) -> rusqlite::Result<()> {
     let sql = format!(
-        "INSERT INTO records ({COLUMNS}, from_key, to_key, hook, hook_content_type) \
+        "INSERT INTO records ({COLUMNS}, from_key, to_key, hook, hook_content_type, hook_trusted) \
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, \
          ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, \
-         ?35, ?36) ON CONFLICT (call_id) DO UPDATE SET {otherwise}"
+         ?35, ?36, ?37) ON CONFLICT (call_id) DO UPDATE SET {otherwise}"
     );
     let Record {
         key, place, media, ..
@@ -317,7 +317,7 @@ fn insert(
     let time = |at: Option<u64>| at.map(|at| at as i64);
     let count = |of: fn(&Media) -> u64| media.as_ref().map(|media| of(media) as i64);
     let (from_key, to_key) = (comparable(&record.from), comparable(&record.to));
-    let values: [&dyn ToSql; 36] = [
+    let values: [&dyn ToSql; 37] = [
         &key.call_id,
         &key.app_id,
         &key.direction(),
@@ -354,6 +354,7 @@ fn insert(
         &to_key,
         &hook.map(|hook| &*hook.url),
         &hook.map(|hook| hook.content_type.name()),
+        &hook.map(|hook| hook.trusted),
     ];
     connection
         .prepare_cached(&sql)?
@@ -441,18 +442,21 @@ pub fn close_lost(connection: &Connection) -> rusqlite::Result<Vec<Lost>> {
     let lost = connection
         .prepare(
             "SELECT call_id, app_id, direction, max(created_ms, coalesce(answered_ms, 0), ?), \
-             hook, hook_content_type FROM records WHERE result = 'open' ORDER BY created_ms",
+             hook, hook_content_type, hook_trusted FROM records WHERE result = 'open' \
+             ORDER BY created_ms",
         )?
         .query_map([alive_ms], |row| {
             let content_type: Option<String> = row.get(5)?;
             let content_type = content_type.as_deref().and_then(HookContentType::from_name);
             let url: Option<String> = row.get(4)?;
+            let trusted: Option<bool> = row.get(6)?;
             Ok(Lost {
                 key: read_key(row)?,
                 ended_ms: row.get::<_, i64>(3)? as u64,
                 hook: url.map(|url| Hook {
                     url: url.into(),
                     content_type: content_type.unwrap_or_default(),
+                    trusted: trusted.unwrap_or(false),
                 }),
             })
         })?

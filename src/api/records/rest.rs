@@ -310,7 +310,10 @@ pub fn record_view(record: &Record) -> RecordView {
         from_number: record.from.clone(),
         to_number: record.to.clone(),
         number: record.number.clone(),
-        streaming: record.place.clone().map(|(room, peer)| PlaceView { room, peer }),
+        streaming: record
+            .place
+            .clone()
+            .map(|(room, peer)| PlaceView { room, peer }),
         sip_call_id: record.sip_call_id.clone(),
         sip_code: record.sip_code,
         peer_address: record.peer_address.clone(),

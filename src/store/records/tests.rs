@@ -72,6 +72,7 @@ fn hook() -> Hook {
     Hook {
         url: "https://example.com/h".into(),
         content_type: HookContentType::Protobuf,
+        trusted: true,
     }
 }
 

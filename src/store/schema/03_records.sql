@@ -42,7 +42,9 @@ CREATE TABLE records (
     -- Where the call's events go, as long as it lives: it is told to the hook
     -- when the gateway did not live to see its end.
     hook TEXT,
-    hook_content_type TEXT
+    hook_content_type TEXT,
+    -- 1: the URL is the operator's own, and may be anywhere.
+    hook_trusted INTEGER
 ) STRICT;
 
 -- Each begins with what a search fixes and ends with the order of its pages.
