@@ -112,7 +112,7 @@ pub async fn join(
     path = "/rooms/{room}/peers/{peer}/{id}",
     operation_id = "patch_peer",
     tag = "rooms",
-    params(("room" = String, Path), ("peer" = String, Path), ("id" = String, Path, description = "As the `Location` of the answer named it")),
+    params(("room" = String, Path), ("peer" = String, Path), ("id" = String, Path, description = "As the `Location` of the answer named it"), ("If-Match" = Option<String>, Header, description = "The latest `ETag`, or `*` to restart ICE whatever the session is")),
     request_body(content((String = "application/trickle-ice-sdpfrag"), (String = "application/sdp"))),
     responses(
         (
@@ -123,6 +123,7 @@ pub async fn join(
         ),
         (status = 204, description = "Taken; there is nothing to say"),
         (status = 400, description = "`BAD_REQUEST`: the message says what is wrong with the SDP", body = Failure),
+        (status = 412, description = "`PRECONDITION_FAILED`: the ICE session that is meant is over", body = Failure),
         (status = 413, description = "`PAYLOAD_TOO_LARGE`: more than 64 KiB", body = Failure),
         (status = 415, description = "`UNSUPPORTED_MEDIA_TYPE`", body = Failure),
         (status = 404, description = "`PEER_NOT_FOUND`", body = Failure),
