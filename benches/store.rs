@@ -93,7 +93,7 @@ fn record(n: u64) -> Record {
             u128::from(n).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)
         ),
         app_id: format!("app-{}", n % 10),
-        incoming: n % 2 == 0,
+        incoming: n.is_multiple_of(2),
     };
     Record {
         result: CallResult::Answered,
