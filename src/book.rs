@@ -151,8 +151,9 @@ pub struct Hook {
     pub url: Arc<str>,
     /// Form of the bodies.
     pub content_type: HookContentType,
-    /// The configuration file names it, so that it is the operator's own and
-    /// may be anywhere. Every other one has to pass the [`HookPolicy`].
+    /// The configuration file names it or it is the root app's, so that it is
+    /// the operator's own and may be anywhere. Every other one has to pass the
+    /// [`HookPolicy`].
     pub trusted: bool,
 }
 

@@ -61,6 +61,11 @@ impl AppId {
         AppId(Arc::from(text))
     }
 
+    /// Whether it is the app that always exists: the operator's own.
+    pub fn is_root(&self) -> bool {
+        self.as_str() == AppId::ROOT
+    }
+
     /// The id's text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -213,9 +213,11 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     // loopback, link-local, ULA, multicast, or not assigned.
     let unicast = parts[0] & 0xe000 == 0x2000;
     // IETF protocol assignments (Teredo, benchmarks, ORCHID) and documentation.
-    let special = (parts[0] == 0x2001 && parts[1] < 0x0200)
-        || (parts[0] == 0x2001 && parts[1] == 0x0db8)
-        || (parts[0] == 0x3fff && parts[1] < 0x1000);
+    let special = match parts[0] {
+        0x2001 => parts[1] < 0x0200 || parts[1] == 0x0db8,
+        0x3fff => parts[1] < 0x1000,
+        _ => false,
+    };
     unicast && !special
 }
 

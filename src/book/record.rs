@@ -148,10 +148,7 @@ impl NumberRecord {
     pub fn to_number(&self) -> Result<Number, RecordError> {
         Ok(Number {
             number: self.checked_number()?,
-            app: match given(&self.app_id) {
-                Some(app) => AppId::new(app),
-                None => AppId::new(AppId::ROOT),
-            },
+            app: self.app(),
             subnets: self.checked_subnets()?,
             auth: self.auth.as_ref().map(caller_auth).transpose()?,
             hook: self.checked_hook()?,
@@ -175,6 +172,10 @@ impl NumberRecord {
                 max_calls_per_second: limit("max_calls_per_second", self.max_calls_per_second)?,
             },
         })
+    }
+
+    fn app(&self) -> AppId {
+        AppId::new(given(&self.app_id).unwrap_or(AppId::ROOT))
     }
 
     fn checked_number(&self) -> Result<String, RecordError> {
@@ -216,7 +217,7 @@ impl NumberRecord {
         Ok(Some(Hook {
             url: Arc::from(url),
             content_type: content_type.unwrap_or_default(),
-            trusted: false,
+            trusted: self.app().is_root(),
         }))
     }
 

@@ -76,7 +76,7 @@ fn outbox(gateway: &Gateway) -> Vec<Kept> {
 fn what_is_in_the_outbox_is_delivered_in_order_however_often_the_gateway_is_killed() {
     let hook = moody_hook();
     let mut gateway = Gateway::with()
-        .rtp_ports(400)
+        .rtp_ports(80)
         .rtp("port_reuse_delay_s = 0")
         .start();
     let peer = SipPeer::open(&mut gateway.ports, [127, 0, 0, 1].into());

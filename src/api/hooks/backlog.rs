@@ -54,7 +54,7 @@ pub enum Admitted {
     /// Into memory, the only one of its call: somebody has to start on it.
     First,
     /// It is read from the disk when its turn has come.
-    Later(Item),
+    Later(Box<Item>),
 }
 
 /// One target.
@@ -120,7 +120,7 @@ impl Backlog {
         }
         if self.behind || self.in_memory >= WINDOW {
             self.goes_to_disk(item.seq);
-            return Admitted::Later(item);
+            return Admitted::Later(Box::new(item));
         }
         self.queue(item)
     }

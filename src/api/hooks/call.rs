@@ -115,7 +115,7 @@ impl CallHooks {
             Admitted::Queued => {}
             Admitted::First => Worker::start(shared, app, &target, self.call),
             Admitted::Later(item) => {
-                tokio::spawn(keep_on_disk(shared.clone(), app.clone(), target, item));
+                tokio::spawn(keep_on_disk(shared.clone(), app.clone(), target, *item));
             }
         }
     }
