@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use crate::config::{Config, SecretOrigin};
+use crate::config::{Config, KeptSecret, SecretOrigin};
 
 /// What the start found out.
 #[derive(Debug, Clone)]
@@ -45,6 +45,19 @@ pub fn started(config: &Config, started: &Started) -> Vec<String> {
         file(config)
     ));
     lines.push(format!("root app secret: {}", secret(started.secret)));
+    lines
+}
+
+/// Where the admin panel is, and how its first password is set.
+pub fn admin(listens: SocketAddr, setup: Option<&KeptSecret>) -> Vec<String> {
+    let mut lines = vec![format!("admin panel: http://{listens}/admin/")];
+    if let Some(setup) = setup {
+        lines.push(format!(
+            "admin password: not set; the panel takes the first one with the setup code {} (it is in {} too, and good for once)",
+            setup.value,
+            setup.file.display()
+        ));
+    }
     lines
 }
 

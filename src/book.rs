@@ -25,7 +25,7 @@ pub use record::{
 pub use sip_server::{DEFAULT_SIP_PORT, SipHost, SipServer, SipServerError};
 
 /// A tenant and its secret.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct App {
     /// The tenant.
     pub id: AppId,
@@ -190,7 +190,7 @@ pub struct Outgoing {
 }
 
 /// One number.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Number {
     /// The number as the integrator wrote it.
     pub number: String,

@@ -3,13 +3,14 @@
 
 use std::error::Error;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
-use crate::api::{Api, ApiSettings};
+use crate::api::{Api, ApiSettings, Facts, Listeners, LogLevel, Surroundings};
 use crate::banner;
 use crate::book::{App, CallLimits};
 use crate::config::Config;
@@ -27,14 +28,15 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// Whatever keeps it from starting or going on, in words for the operator.
-pub fn run(mut config: Config) -> Result<(), Box<dyn Error>> {
+pub fn run(mut config: Config, log_level: LogLevel) -> Result<(), Box<dyn Error>> {
+    let started = Instant::now();
     let secret = config.root_secret()?;
     let root = App {
         id: AppId::new(AppId::ROOT),
         secret: secret.value.clone(),
         limits: CallLimits::default(),
     };
-    let book = Arc::new(std::mem::take(&mut config.book).with_app(root));
+    let book = Arc::new(std::mem::take(&mut config.book).with_app(root.clone()));
     let manager = ServiceManager::of_environment(|name| std::env::var(name).ok())
         .map_err(|problem| format!("NOTIFY_SOCKET: cannot reach the service manager: {problem}"))?;
     let manager = Arc::new(manager);
@@ -50,13 +52,19 @@ pub fn run(mut config: Config) -> Result<(), Box<dyn Error>> {
         .thread_name("api")
         .build()?;
     runtime.block_on(async {
-        let refused =
-            |problem| format!("http.listen: cannot bind {}: {problem}", config.http.listen);
-        let listener = tokio::net::TcpListener::bind(config.http.listen)
-            .await
-            .map_err(refused)?;
+        let listeners = listen(&config).await?;
+        let facts = Facts {
+            started,
+            http: listeners.api.local_addr()?,
+            admin: match &listeners.admin {
+                Some(admin) => Some(admin.local_addr()?),
+                None => None,
+            },
+            sip: running.listeners.clone(),
+            backend: running.backend,
+        };
         let started = banner::Started {
-            http: listener.local_addr()?,
+            http: facts.http,
             sip: &running.listeners,
             backend: running.backend,
             secret: &secret.origin,
@@ -73,7 +81,19 @@ pub fn run(mut config: Config) -> Result<(), Box<dyn Error>> {
             store,
             &book,
             &secret.value,
+            Surroundings {
+                config: config.clone(),
+                facts: facts.clone(),
+                root,
+                log_level,
+            },
         )?;
+        if config.admin.enabled {
+            let code = api.setup_code();
+            for line in banner::admin(facts.admin.unwrap_or(facts.http), code.as_ref()) {
+                info!("{line}");
+            }
+        }
         let mut end = Ok(());
         // First, so that a word to end that comes right after is heard.
         let signals = EndSignals::listen()?;
@@ -81,11 +101,12 @@ pub fn run(mut config: Config) -> Result<(), Box<dyn Error>> {
         if let Some(interval) = manager.watchdog_interval() {
             tokio::spawn(feed_watchdog(manager.clone(), api.clone(), interval));
         }
-        api.run(listener, event_ends, async {
-            end = wait_for_the_end(&running, signals).await;
+        api.run(listeners, event_ends, async {
+            end = wait_for_the_end(&running, &api, &manager, signals).await;
             tell(&manager, ServiceState::Stopping);
             api.drain();
-            running.drain(config.calls.drain_timeout).await;
+            let patience = api.config().await.calls.drain_timeout;
+            running.drain(patience).await;
         })
         .await?;
         end
@@ -95,10 +116,26 @@ pub fn run(mut config: Config) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The signals that ask the gateway to end.
+/// Binds what the API is served on.
+async fn listen(config: &Config) -> Result<Listeners, Box<dyn Error>> {
+    let bind = async |name: &str, address| {
+        let refused = |problem| format!("{name}: cannot bind {address}: {problem}");
+        TcpListener::bind(address).await.map_err(refused)
+    };
+    Ok(Listeners {
+        api: bind("http.listen", config.http.listen).await?,
+        admin: match config.admin.listen {
+            Some(address) if config.admin.enabled => Some(bind("admin.listen", address).await?),
+            Some(_) | None => None,
+        },
+    })
+}
+
+/// The signals that ask the gateway to end, or to read its configuration.
 struct EndSignals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
 }
 
 impl EndSignals {
@@ -107,13 +144,17 @@ impl EndSignals {
         Ok(EndSignals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
         })
     }
 }
 
-/// Returns at the first SIGTERM or SIGINT, or when a shard is lost.
+/// Returns at the first SIGTERM or SIGINT, or when a shard is lost. SIGHUP
+/// has the configuration read again.
 async fn wait_for_the_end(
     running: &shard::RunningShards,
+    api: &Api,
+    manager: &ServiceManager,
     mut signals: EndSignals,
 ) -> Result<(), Box<dyn Error>> {
     let mut watch = tokio::time::interval(WATCH_INTERVAL);
@@ -121,6 +162,12 @@ async fn wait_for_the_end(
         tokio::select! {
             _ = signals.terminate.recv() => break,
             _ = signals.interrupt.recv() => break,
+            _ = signals.hangup.recv() => {
+                tell(manager, ServiceState::Reloading);
+                // What came of it is logged.
+                drop(api.reload().await);
+                tell(manager, ServiceState::Ready);
+            }
             _ = watch.tick() => {
                 if running.has_lost_a_shard() {
                     return Err("a shard has ended; the gateway cannot go on without it".into());

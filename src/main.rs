@@ -55,8 +55,8 @@ fn main() -> ExitCode {
         Some(Command::Healthy) => return ask(&config),
         None => {}
     }
-    let log = logging::start(config.log);
-    let result = gateway::run(config);
+    let (log, level) = logging::start(config.log);
+    let result = gateway::run(config, level);
     if let Err(problem) = &result {
         tracing::error!("{problem}");
     }

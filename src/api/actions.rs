@@ -275,7 +275,7 @@ impl Shared {
             action,
         };
         // Accept waits for the media server that rooms are on.
-        let patience = match &self.settings.media_server {
+        let patience = match &self.settings().media_server {
             Some(server) => SHARD_TIMEOUT + 2 * server.timeout,
             None => SHARD_TIMEOUT,
         };

@@ -53,15 +53,23 @@ pub async fn one_call(
     if call.app != app {
         return Err(ApiError::forbidden("this call belongs to another app"));
     }
+    let snapshot = the_call(&shared, &call).await?;
+    Ok(success(call_view(&snapshot)))
+}
+
+/// How a call is, or was when it ended.
+pub async fn the_call(shared: &Shared, call: &Call) -> Result<Box<CallSnapshot>, ApiError> {
     if let Some(snapshot) = call.ended() {
-        return Ok(success(call_view(&snapshot)));
+        return Ok(snapshot);
     }
-    match shared.ask(id.shard, CallRequest::Call(id)).await? {
-        CallReply::Call(snapshot) => Ok(success(call_view(&snapshot))),
-        CallReply::Refused(CallError::UnknownCall) => match its_end(&call).await {
-            Some(snapshot) => Ok(success(call_view(&snapshot))),
-            None => Err(ApiError::call_not_found()),
-        },
+    match shared
+        .ask(call.id.shard, CallRequest::Call(call.id))
+        .await?
+    {
+        CallReply::Call(snapshot) => Ok(snapshot),
+        CallReply::Refused(CallError::UnknownCall) => {
+            its_end(call).await.ok_or_else(ApiError::call_not_found)
+        }
         CallReply::Refused(error) => Err(error.into()),
         _ => Err(ApiError::call_not_found()),
     }
@@ -90,6 +98,13 @@ pub async fn all_calls(
 ) -> Result<Response, ApiError> {
     let (parts, _) = request.into_parts();
     let app = shared.gate.permit(&parts)?.app()?;
+    let calls = calls_of(&shared, Some(app)).await?;
+    let calls = calls.iter().map(call_view).collect();
+    Ok(success(CallsView { calls }))
+}
+
+/// The calls of an app, or all, the oldest first.
+pub async fn calls_of(shared: &Shared, app: Option<AppId>) -> Result<Vec<CallSnapshot>, ApiError> {
     let mut calls = Vec::new();
     for shard in shared.shards.all() {
         match shared.ask(shard, CallRequest::Calls(app.clone())).await? {
@@ -99,8 +114,7 @@ pub async fn all_calls(
         }
     }
     calls.sort_by_key(|call| (call.created_ms, call.call.random));
-    let calls = calls.iter().map(call_view).collect();
-    Ok(success(CallsView { calls }))
+    Ok(calls)
 }
 
 /// Lists the app's rooms.
@@ -119,6 +133,13 @@ pub async fn all_rooms(
 ) -> Result<Response, ApiError> {
     let (parts, _) = request.into_parts();
     let app = shared.gate.permit(&parts)?.app()?;
+    let rooms = rooms_of(&shared, Some(app)).await?;
+    let rooms = rooms.iter().map(|room| room_view(&shared, room)).collect();
+    Ok(success(RoomsView { rooms }))
+}
+
+/// The rooms of an app, or all, by name.
+pub async fn rooms_of(shared: &Shared, app: Option<AppId>) -> Result<Vec<RoomSnapshot>, ApiError> {
     let mut rooms = Vec::new();
     for shard in shared.shards.all() {
         match shared.ask(shard, CallRequest::Rooms(app.clone())).await? {
@@ -127,9 +148,9 @@ pub async fn all_rooms(
             _ => {}
         }
     }
-    rooms.sort_by(|a, b| a.room.name.cmp(&b.room.name));
-    let rooms = rooms.iter().map(|room| room_view(&shared, room)).collect();
-    Ok(success(RoomsView { rooms }))
+    let key = |room: &RoomSnapshot| (room.room.name.clone(), room.room.app.to_string());
+    rooms.sort_by_key(key);
+    Ok(rooms)
 }
 
 /// Tells one room.
@@ -169,7 +190,7 @@ pub async fn one_room(
 /// One call. Times are milliseconds since the Unix epoch.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Call)]
-pub(super) struct CallView {
+pub struct CallView {
     call_id: String,
     #[schema(schema_with = directions)]
     direction: &'static str,
@@ -231,7 +252,7 @@ pub(super) struct RoomsView {
 /// One room.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Room)]
-pub(super) struct RoomView {
+pub struct RoomView {
     room: String,
     /// Where peers hear each other.
     #[schema(schema_with = backends)]
@@ -301,7 +322,8 @@ fn backends() -> Object {
     words(&["local", "external"])
 }
 
-fn call_view(call: &CallSnapshot) -> CallView {
+/// A call as the API tells it.
+pub fn call_view(call: &CallSnapshot) -> CallView {
     let stream = call.stream.as_ref().map(|stream| StreamView {
         room: stream.room.name.to_string(),
         peer: stream.peer.to_string(),
@@ -333,8 +355,9 @@ fn call_view(call: &CallSnapshot) -> CallView {
     }
 }
 
-fn room_view(shared: &Shared, room: &RoomSnapshot) -> RoomView {
-    let backend = match &shared.settings.media_server {
+/// A room as the API tells it.
+pub fn room_view(shared: &Shared, room: &RoomSnapshot) -> RoomView {
+    let backend = match &shared.settings().media_server {
         None => "local",
         Some(_) => "external",
     };

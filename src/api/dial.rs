@@ -163,7 +163,7 @@ async fn prepare(shared: &Shared, app: AppId, body: Body) -> Result<Dial, ApiErr
     };
     let hook = hook(given(body.hook), body.hook_content_type, book, policy)?;
 
-    let default = shared.settings.srtp;
+    let default = shared.settings().srtp;
     let default = book.map_or(default, |number| number.srtp(default));
     let srtp = srtp(given(body.srtp), given(body.srtp_keying), default)?;
     let outgoing = book
@@ -195,7 +195,7 @@ async fn prepare(shared: &Shared, app: AppId, body: Body) -> Result<Dial, ApiErr
         to_number,
         hook,
         stream,
-        answer_timeout: shared.settings.answer_timeout,
+        answer_timeout: shared.settings().answer_timeout,
         srtp,
     })
 }
@@ -241,7 +241,7 @@ async fn start(shared: &Arc<Shared>, dial: Dial) -> Result<Response, ApiError> {
             register(shared, call, dial);
             let token = shared
                 .gate
-                .call_token(&app, call, shared.settings.token_ttl)?;
+                .call_token(&app, call, shared.settings().token_ttl)?;
             Ok(success(DialledView {
                 call_id: call.to_string(),
                 call_ws: format!("/call/outgoing/{call}?token={token}"),
@@ -361,8 +361,8 @@ fn server(text: &str, field: &str) -> Result<SipServer, ApiError> {
 async fn look_up(shared: &Shared, server: &SipServer, field: &str) -> Result<SocketAddr, ApiError> {
     let port = server.port_or_default();
     let usable = |address: &IpAddr| match address {
-        IpAddr::V4(_) => shared.settings.ipv4,
-        IpAddr::V6(_) => shared.settings.ipv6,
+        IpAddr::V4(_) => shared.settings().ipv4,
+        IpAddr::V6(_) => shared.settings().ipv6,
     };
     let name = match &server.host {
         SipHost::Address(address) if usable(address) => {

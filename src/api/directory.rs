@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::Mutex;
 
-use crate::book::{App, Book, Number, NumberRecord, RecordError, comparable};
+use crate::book::{App, Book, Number, NumberRecord, RecordError, comparable, values};
 use crate::call::request::CallRequest;
 use crate::ids::AppId;
 use crate::shard::mailbox::Shards;
@@ -181,11 +181,23 @@ impl Directory {
         }
     }
 
-    /// The configuration was read anew.
-    pub async fn use_config(&self, config: &Book) {
+    /// The configuration was read anew: whether its apps and whether its
+    /// numbers differ from those before.
+    pub async fn use_config(&self, config: &Book) -> (bool, bool) {
         let mut layers = self.layers.lock().await;
-        layers.config = Layer::of_book(config);
-        self.apply(&layers).await;
+        let fresh = Layer::of_book(config);
+        let apps = fresh.apps != layers.config.apps;
+        let numbers = fresh.numbers != layers.config.numbers;
+        if apps || numbers {
+            layers.config = fresh;
+            self.apply(&layers).await;
+        }
+        (apps, numbers)
+    }
+
+    /// The apps that an administrator has added, with what is kept of them.
+    pub async fn stored_apps(&self) -> Vec<StoredApp> {
+        self.layers.lock().await.admin_apps.clone()
     }
 
     /// A sync answer came: what it holds takes the place of the last one's.
@@ -201,12 +213,52 @@ impl Directory {
         self.apply(&layers).await;
     }
 
-    /// Adds a number, or changes it. It counts from the next call on.
+    /// Adds a number. It counts from the next call on.
     ///
     /// # Errors
     /// What is wrong with the record, or why it could not be kept.
-    pub async fn put_number(&self, record: NumberRecord) -> Result<Arc<Number>, ChangeError> {
+    pub async fn add_number(&self, record: NumberRecord) -> Result<Arc<Number>, ChangeError> {
         let mut layers = self.layers.lock().await;
+        let key = comparable(&record.number);
+        if layers.admin_number(&key).is_some() {
+            return Err(ChangeError::Exists(format!("number {:?}", record.number)));
+        }
+        self.keep_number(&mut layers, record, None).await
+    }
+
+    /// Puts a record in place of that of a number that was added by
+    /// [`Directory::add_number`]; passwords that it leaves out stay as they
+    /// are. It counts from the next call on.
+    ///
+    /// # Errors
+    /// There is no such number, what is wrong with the record, or why it could
+    /// not be kept.
+    pub async fn change_number(
+        &self,
+        number: &str,
+        mut record: NumberRecord,
+    ) -> Result<Arc<Number>, ChangeError> {
+        let mut layers = self.layers.lock().await;
+        let old_key = comparable(number);
+        let Some(old) = layers.admin_number(&old_key).cloned() else {
+            return Err(layers.no_number(number));
+        };
+        let new_key = comparable(&record.number);
+        if new_key != old_key && layers.admin_number(&new_key).is_some() {
+            return Err(ChangeError::Exists(format!("number {:?}", record.number)));
+        }
+        record.keep_passwords(&old);
+        self.keep_number(&mut layers, record, Some(old.number.clone()))
+            .await
+    }
+
+    /// Keeps a record, in place of that of `old`.
+    async fn keep_number(
+        &self,
+        layers: &mut Layers,
+        record: NumberRecord,
+        old: Option<String>,
+    ) -> Result<Arc<Number>, ChangeError> {
         let number = Arc::new(record.to_number()?);
         let key = comparable(&number.number);
         if layers.config.has_number(&key) {
@@ -218,33 +270,33 @@ impl Directory {
         if self.book().app(&number.app).is_none() {
             return Err(ChangeError::UnknownApp(number.app.to_string()));
         }
+        let old_key = old.as_deref().map(comparable);
         self.store
-            .write(move |connection| numbers::put(connection, &record, unix_ms()))
+            .write(move |connection| {
+                if let Some(old) = &old {
+                    numbers::delete(connection, old)?;
+                }
+                numbers::put(connection, &record, unix_ms())
+            })
             .await?;
-        layers
-            .admin_numbers
-            .retain(|old| comparable(&old.number) != key);
+        layers.admin_numbers.retain(|kept| {
+            let kept = comparable(&kept.number);
+            kept != key && Some(&kept) != old_key.as_ref()
+        });
         layers.admin_numbers.push(number.clone());
-        self.apply(&layers).await;
+        self.apply(layers).await;
         Ok(number)
     }
 
-    /// Removes a number that was added by [`Directory::put_number`].
+    /// Removes a number that was added by [`Directory::add_number`].
     ///
     /// # Errors
     /// When there is none, or it could not be removed.
     pub async fn remove_number(&self, number: &str) -> Result<(), ChangeError> {
         let mut layers = self.layers.lock().await;
         let key = comparable(number);
-        if !layers
-            .admin_numbers
-            .iter()
-            .any(|old| comparable(&old.number) == key)
-        {
-            return Err(match layers.config.has_number(&key) {
-                true => ChangeError::Configured(format!("number {number:?}")),
-                false => ChangeError::NotFound(format!("number {number:?}")),
-            });
+        if layers.admin_number(&key).is_none() {
+            return Err(layers.no_number(number));
         }
         let gone = number.to_string();
         self.store
@@ -263,7 +315,7 @@ impl Directory {
     /// When it is there already, its secret is taken, or it could not be kept.
     pub async fn add_app(&self, app_id: &str, secret: &str) -> Result<(), ChangeError> {
         let mut layers = self.layers.lock().await;
-        check_app_id(app_id)?;
+        values::app_id(app_id).map_err(ChangeError::AppId)?;
         if self.book().app(&AppId::new(app_id)).is_some() {
             return Err(ChangeError::Exists(format!("app {app_id:?}")));
         }
@@ -351,11 +403,14 @@ impl Directory {
 }
 
 impl Layer {
+    /// In a fixed order, the root app first: where two apps have one secret,
+    /// it is the root app's.
     fn of_book(book: &Book) -> Layer {
-        Layer {
-            apps: book.apps().cloned().collect(),
-            numbers: book.numbers().cloned().collect(),
-        }
+        let mut apps: Vec<App> = book.apps().cloned().collect();
+        apps.sort_by_key(|app| (app.id.as_str() != AppId::ROOT, app.id.to_string()));
+        let mut numbers: Vec<Arc<Number>> = book.numbers().cloned().collect();
+        numbers.sort_by(|a, b| a.number.cmp(&b.number));
+        Layer { apps, numbers }
     }
 
     fn has_number(&self, key: &str) -> bool {
@@ -432,6 +487,19 @@ impl Layers {
         self.admin_apps.iter().filter_map(former).collect()
     }
 
+    fn admin_number(&self, key: &str) -> Option<&Arc<Number>> {
+        let mut numbers = self.admin_numbers.iter();
+        numbers.find(|number| comparable(&number.number) == key)
+    }
+
+    /// Why this number cannot be changed here.
+    fn no_number(&self, number: &str) -> ChangeError {
+        match self.config.has_number(&comparable(number)) {
+            true => ChangeError::Configured(format!("number {number:?}")),
+            false => ChangeError::NotFound(format!("number {number:?}")),
+        }
+    }
+
     fn admin_app(&self, app_id: &str) -> Result<&StoredApp, ChangeError> {
         let found = self.admin_apps.iter().find(|app| app.app_id == app_id);
         let configured = || self.config.apps.iter().any(|app| app.id.as_str() == app_id);
@@ -451,7 +519,7 @@ impl Layers {
 
     /// The secret, if it can be one and no app has or had it.
     fn free_secret(&self, secret: &str) -> Result<String, ChangeError> {
-        crate::book::values::secret(secret).map_err(ChangeError::Secret)?;
+        values::secret(secret).map_err(ChangeError::Secret)?;
         let current = self.config.apps.iter().chain(&self.sync.apps);
         let taken = current.map(|app| app.secret.as_str());
         let taken = taken.chain(self.admin_apps.iter().map(|app| app.secret.as_str()));
@@ -465,16 +533,6 @@ impl Layers {
             false => Ok(secret.to_string()),
         }
     }
-}
-
-/// It stands in paths, logs and tokens.
-fn check_app_id(app_id: &str) -> Result<(), ChangeError> {
-    let fine = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
-    if app_id.is_empty() || app_id.len() > 64 || !app_id.bytes().all(fine) {
-        let problem = "write 1 to 64 letters, digits, '-', '_' or '.'";
-        return Err(ChangeError::AppId(problem.to_string()));
-    }
-    Ok(())
 }
 
 fn readable(records: &[NumberRecord]) -> Vec<Arc<Number>> {

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::call::request::{CallError, LimitKind};
 use crate::shard::mailbox::MailboxError;
+use crate::store::StoreError;
 
 use super::openapi::{Done, Failure, Success};
 
@@ -170,6 +171,12 @@ impl From<CallError> for ApiError {
             retry_after,
             ..ApiError::new(status, code, error.to_string())
         }
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        ApiError::overloaded(error.to_string())
     }
 }
 

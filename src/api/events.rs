@@ -87,7 +87,7 @@ fn arrived(shared: &Arc<Shared>, event: &CallEvent, arrival: &Arrival) {
     // with the app_secret.
     let token = shared
         .gate
-        .call_token(&event.app, call.id, shared.settings.token_ttl)
+        .call_token(&event.app, call.id, shared.settings().token_ttl)
         .unwrap_or_default();
     let path = format!("/call/incoming/{}?token={token}", call.id);
     let message = notify_arrived(&token, &path, &arrival.from, &arrival.to);
@@ -158,7 +158,7 @@ async fn answered(shared: &Shared, call: &Call, answer: Result<HookAnswer, Strin
 }
 
 async fn reject(shared: &Shared, call: &Call) {
-    let action = Action::Reject(shared.settings.failure_code);
+    let action = Action::Reject(shared.settings().failure_code);
     if let Err(ApiError { message, .. }) = shared.act(call, action).await {
         tracing::debug!(call_id = %call.id, problem = %message, "not rejected");
     }

@@ -1,4 +1,4 @@
-//! The client of our own HTTP requests: hooks and a media server.
+//! The client of our own HTTP requests: hooks, a media server, fetched lists.
 
 use std::time::Duration;
 
@@ -18,7 +18,8 @@ pub fn new(timeout: Option<Duration>) -> Result<reqwest::Client, HttpClientError
     with(timeout, |builder| builder)
 }
 
-/// The same, made in a more special way.
+/// The same, made in a more special way. What is not said there: redirects are
+/// not followed, and no answer is asked for compressed.
 pub fn with(
     timeout: Option<Duration>,
     special: impl Fn(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
@@ -29,6 +30,7 @@ pub fn with(
     let builder = || {
         let builder = reqwest::Client::builder()
             .redirect(Policy::none())
+            .gzip(false)
             .pool_max_idle_per_host(MAX_IDLE_PER_HOST)
             .user_agent(concat!("ringwire/", env!("CARGO_PKG_VERSION")));
         special(match timeout {

@@ -34,6 +34,8 @@ pub struct Counters {
     hook_breakers_opened: AtomicU64,
     hook_latency: Latency,
     sockets: AtomicI64,
+    admin_logins: AtomicU64,
+    admin_logins_failed: AtomicU64,
 }
 
 /// Upper bounds of the buckets of a delivery's latency, in seconds: from a
@@ -54,6 +56,35 @@ impl Default for Latency {
 impl Counters {
     pub fn request(&self, status: StatusCode) {
         *lock(&self.requests).entry(status.as_u16()).or_default() += 1;
+    }
+
+    /// HTTP requests answered.
+    pub fn requests(&self) -> u64 {
+        lock(&self.requests).values().sum()
+    }
+
+    /// Events of calls.
+    pub fn call_events(&self) -> u64 {
+        lock(&self.call_events).values().sum()
+    }
+
+    /// Attempts to post a hook.
+    pub fn hook_posts(&self) -> u64 {
+        let failed = self.hooks_failed.load(Ordering::Relaxed);
+        self.hooks_delivered.load(Ordering::Relaxed) + failed
+    }
+
+    /// WebSockets open.
+    pub fn sockets(&self) -> u64 {
+        self.sockets.load(Ordering::Relaxed).max(0) as u64
+    }
+
+    pub fn admin_login(&self, succeeded: bool) {
+        let counter = match succeeded {
+            true => &self.admin_logins,
+            false => &self.admin_logins_failed,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
     }
 
     pub fn call_event(&self, label: &'static str) {
@@ -219,8 +250,7 @@ fn own_metrics(page: &mut Page, shared: &Shared) {
     if let Some(sessions) = &shared.media_sessions {
         media_server_metrics(page, sessions);
     }
-    let sockets = counters.sockets.load(Ordering::Relaxed).max(0) as u64;
-    page.gauge("websockets", "WebSockets open.", &[], sockets);
+    page.gauge("websockets", "WebSockets open.", &[], counters.sockets());
     let known = shared.registry.len() as u64;
     page.gauge(
         "api_calls_known",
@@ -253,6 +283,8 @@ fn own_metrics(page: &mut Page, shared: &Shared) {
             page.gauge("book_records", help, &labels, count);
         }
     }
+    admin_metrics(page, shared);
+    sync_metrics(page, shared);
     let draining = u64::from(shared.draining());
     page.gauge("draining", "Whether new calls are refused.", &[], draining);
 }
@@ -326,6 +358,41 @@ fn hook_metrics(page: &mut Page, shared: &Shared) {
     let help = "How often a hook server was found down.";
     let opened = counters.hook_breakers_opened.load(Ordering::Relaxed);
     page.total("hook_breakers_opened_total", help, &[], opened);
+}
+
+fn admin_metrics(page: &mut Page, shared: &Shared) {
+    let help = "Tries to log in as administrator.";
+    for (result, count) in [
+        ("succeeded", &shared.counters.admin_logins),
+        ("failed", &shared.counters.admin_logins_failed),
+    ] {
+        let labels = [("result", result.to_string())];
+        let count = count.load(Ordering::Relaxed);
+        page.total("admin_logins", help, &labels, count);
+    }
+    let sessions = shared.admin.sessions() as u64;
+    page.gauge("admin_sessions", "Administrators logged in.", &[], sessions);
+}
+
+fn sync_metrics(page: &mut Page, shared: &Shared) {
+    for list in shared.sync.metrics() {
+        let label = [("list", list.kind.to_string())];
+        let help = "Whether the last fetch of the list failed; the last good one counts then.";
+        page.gauge("sync_failing", help, &label, u64::from(list.failing));
+        if let Some(age) = list.age {
+            let help = "Time since the list was fetched well, in seconds.";
+            page.gauge("sync_age_seconds", help, &label, age.as_secs());
+        }
+        let help = "Records of the last good answer, and those of it that cannot be used.";
+        for (usable, count) in [(true, list.records), (false, list.bad)] {
+            let labels = [label[0].clone(), ("usable", usable.to_string())];
+            page.gauge("sync_records", help, &labels, count);
+        }
+        for (result, count) in list.fetches {
+            let labels = [label[0].clone(), ("result", result.to_string())];
+            page.total("sync_fetches", "Fetches of the list.", &labels, count);
+        }
+    }
 }
 
 fn counts_of<T>(records: &[Listed<T>]) -> BTreeMap<(&'static str, bool), u64> {

@@ -19,25 +19,30 @@
 //! | `openapi` | the description of the routes |
 //! | `pages` | the SDK, the softphone, the browsable description |
 //! | `call_trace` | the SIP messages of a call |
+//! | `admin` | what administrators may ask and do |
+//! | `sync` | apps and numbers fetched from another server |
+//! | `reload` | the configuration read again |
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use axum::Router;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::book::Book;
 use crate::call::event::CallEvent;
 use crate::call::request::{CallReply, CallRequest};
-use crate::config::{Config, MediaServer, Rooms};
+use crate::config::{Config, KeptSecret, MediaServer, Rooms};
 use crate::ids::ShardId;
 use crate::keying::{Srtp, SrtpPolicy};
 use crate::shard::mailbox::Shards;
 use crate::store::{Store, StoreError};
 
 mod actions;
+mod admin;
 mod auth;
 mod body;
 mod call_trace;
@@ -62,8 +67,10 @@ mod peers;
 pub mod proto;
 mod records;
 mod registry;
+mod reload;
 mod routes;
 mod server;
+mod sync;
 mod tokens;
 mod ws;
 mod ws_requests;
@@ -74,7 +81,9 @@ mod tests;
 pub use hooks::{HookSettings, HooksError};
 pub use http_client::HttpClientError;
 pub use records::RecordSettings;
+pub use reload::{Facts, LogLevel, ReloadError, Reloaded, Surroundings};
 
+use admin::{Admin, PasswordError};
 use auth::Gate;
 use directory::Directory;
 use error::ApiError;
@@ -85,7 +94,11 @@ use notify::Clients;
 use peer_events::WebPeers;
 use records::Records;
 use registry::Registry;
+use reload::Reload;
+use sync::Sync as BookSync;
 
+/// Where the admin API is.
+const ADMIN: &str = "/admin/api";
 /// A shard that does not answer within this is overloaded.
 const SHARD_TIMEOUT: Duration = Duration::from_secs(5);
 /// Name look-ups at a time.
@@ -176,6 +189,17 @@ pub enum StartError {
     /// The database cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The administrator's password cannot be looked after.
+    #[error(transparent)]
+    Password(#[from] PasswordError),
+}
+
+/// What the API is served on.
+pub struct Listeners {
+    /// REST and WebSockets.
+    pub api: TcpListener,
+    /// The admin API, where it has a socket of its own.
+    pub admin: Option<TcpListener>,
 }
 
 /// The API. Cheap to clone; all clones are the same API.
@@ -186,7 +210,7 @@ pub struct Api {
 
 /// What all requests share.
 struct Shared {
-    settings: ApiSettings,
+    settings: RwLock<Arc<ApiSettings>>,
     shards: Shards,
     store: Store,
     directory: Directory,
@@ -198,6 +222,9 @@ struct Shared {
     media_sessions: Option<MediaSessions>,
     records: Records,
     counters: Arc<Counters>,
+    admin: Admin,
+    sync: BookSync,
+    reload: Reload,
     lookups: Semaphore,
     sockets: Arc<Semaphore>,
     draining: AtomicBool,
@@ -218,6 +245,7 @@ impl Api {
         store: Store,
         book: &Book,
         root_secret: &str,
+        surroundings: Surroundings,
     ) -> Result<Self, StartError> {
         let counters = Arc::new(Counters::default());
         let gate = Arc::new(Gate::new(book, root_secret));
@@ -247,7 +275,10 @@ impl Api {
             shared: Arc::new(Shared {
                 media_sessions,
                 records: Records::new(store.clone(), settings.records),
-                settings,
+                settings: RwLock::new(Arc::new(settings)),
+                admin: Admin::open(&surroundings.config, store.clone())?,
+                sync: BookSync::new(&surroundings.config.sync)?,
+                reload: Reload::new(surroundings),
                 shards,
                 store,
                 directory,
@@ -280,29 +311,68 @@ impl Api {
         answered.map_err(|error| error.message)
     }
 
+    /// The code that the administrator's first password is set with, as long
+    /// as none is.
+    pub fn setup_code(&self) -> Option<KeptSecret> {
+        self.shared.admin.setup_code()
+    }
+
+    /// Reads the configuration again, and lets what can change. The log says
+    /// what came of it.
+    ///
+    /// # Errors
+    /// Why nothing changed.
+    pub async fn reload(&self) -> Result<Reloaded, ReloadError> {
+        self.shared.reload().await
+    }
+
+    /// The configuration that counts now.
+    pub async fn config(&self) -> Config {
+        self.shared.reload.config().await
+    }
+
     /// Serves until `stop`. Then passes on the events that have come by then,
     /// closes the WebSockets, and gives hooks that wait a few seconds; what is
     /// not delivered by then is at the next start.
     pub async fn run(
         &self,
-        listener: TcpListener,
+        listeners: Listeners,
         events: mpsc::Receiver<CallEvent>,
         stop: impl Future<Output = ()>,
     ) -> io::Result<()> {
         let shared = &self.shared;
         // Before anybody can ask for anything: what the store adds to the
         // configuration.
+        shared.sync.restore(shared).await;
         shared.directory.announce().await;
         records::close_lost(shared).await;
         let keeper = tokio::spawn(records::keep(shared.clone()));
+        shared.sync.start(shared);
         let (stop_events, stopped) = oneshot::channel();
         let events = tokio::spawn(events::run(shared.clone(), events, stopped));
         let keeping = tokio::spawn({
             let hooks = shared.hooks.clone();
             async move { hooks.keep().await }
         });
-        let router = routes::router(shared.clone());
-        let open = server::serve(listener, router, stop).await;
+        let admin = admin::router(shared.clone());
+        let api = routes::router(shared.clone());
+        let router = match listeners.admin {
+            Some(_) => api,
+            None => api.nest(ADMIN, admin.clone()),
+        };
+        let (stop_admin, admin_stopped) = oneshot::channel();
+        let admin = listeners.admin.map(|listener| {
+            let router = Router::new().nest(ADMIN, admin);
+            tokio::spawn(server::serve(listener, router, async {
+                let _ = admin_stopped.await;
+            }))
+        });
+        let open = server::serve(listeners.api, router, stop).await;
+        let _ = stop_admin.send(());
+        let open_admin = match admin {
+            Some(admin) => Some(admin.await.map_err(io::Error::other)?),
+            None => None,
+        };
         let _ = stop_events.send(());
         events.await.map_err(io::Error::other)?;
         shared.ending.send_replace(true);
@@ -310,10 +380,13 @@ impl Api {
         if let Some(sessions) = &shared.media_sessions {
             sessions.hurry();
         }
-        if tokio::time::timeout(CLOSE_TIMEOUT, open.shutdown())
-            .await
-            .is_err()
-        {
+        let closed = async {
+            open.shutdown().await;
+            if let Some(open) = open_admin {
+                open.shutdown().await;
+            }
+        };
+        if tokio::time::timeout(CLOSE_TIMEOUT, closed).await.is_err() {
             tracing::warn!("some HTTP requests did not end in time");
         }
         let all_sockets = MAX_SOCKETS as u32;
@@ -350,6 +423,23 @@ impl Api {
 }
 
 impl Shared {
+    /// As they count now.
+    fn settings(&self) -> Arc<ApiSettings> {
+        self.settings
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// From now on these count.
+    fn use_settings(&self, settings: ApiSettings) {
+        self.hooks.use_settings(settings.hooks.clone());
+        *self
+            .settings
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+    }
+
     fn draining(&self) -> bool {
         self.draining.load(Ordering::SeqCst)
     }

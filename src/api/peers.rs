@@ -66,7 +66,7 @@ pub async fn join(
 ) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
     let stream = shared.place(&parts, room, peer)?;
-    if shared.settings.media_server.is_some() {
+    if shared.settings().media_server.is_some() {
         return Err(ApiError::new(
             StatusCode::UNPROCESSABLE_ENTITY,
             "ROOM_ON_MEDIA_SERVER",

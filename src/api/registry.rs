@@ -95,6 +95,17 @@ impl Registry {
         lock(&self.calls).get(&id).cloned()
     }
 
+    /// How many calls of each app live.
+    pub fn live_by_app(&self) -> HashMap<AppId, usize> {
+        let mut live = HashMap::new();
+        for call in lock(&self.calls).values() {
+            if lock(&call.inner).ended.is_none() {
+                *live.entry(call.app.clone()).or_default() += 1;
+            }
+        }
+        live
+    }
+
     /// How many calls are known, the ended ones too.
     pub fn len(&self) -> usize {
         lock(&self.calls).len()

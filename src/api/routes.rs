@@ -77,7 +77,7 @@ async fn around(State(guard): State<Arc<Guard>>, request: Request, next: Next) -
     let mut response = if is_preflight(&request) {
         StatusCode::NO_CONTENT.into_response()
     } else {
-        limited(&guard, request, next).await
+        limited(&guard.room, request, next).await
     };
     response = in_envelope(response);
     guard.shared.counters.request(response.status());
@@ -85,8 +85,9 @@ async fn around(State(guard): State<Arc<Guard>>, request: Request, next: Next) -
     response
 }
 
-async fn limited(guard: &Guard, request: Request, next: Next) -> Response {
-    let Ok(_room) = guard.room.try_acquire() else {
+/// As many as there is room for, each in limited time.
+pub(super) async fn limited(room: &Semaphore, request: Request, next: Next) -> Response {
+    let Ok(_room) = room.try_acquire() else {
         return ApiError::overloaded("the gateway is overloaded; try again in a second")
             .into_response();
     };
@@ -97,7 +98,7 @@ async fn limited(guard: &Guard, request: Request, next: Next) -> Response {
 }
 
 /// Whatever refuses a request, what the client reads is our envelope.
-fn in_envelope(response: Response) -> Response {
+pub(super) fn in_envelope(response: Response) -> Response {
     let status = response.status();
     let is_json = response
         .headers()

@@ -1,6 +1,7 @@
 //! HTTP connections: accepted as long as there is room, given a limited time
 //! for everything, ended gracefully.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tower_service::Service;
 
 /// Connections at a time; more wait in the kernel's backlog. A WebSocket is
 /// not counted here.
@@ -46,6 +48,8 @@ pub async fn serve(
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let open = GracefulShutdown::new();
     let mut stop = std::pin::pin!(stop);
+    // Each request knows where it comes from.
+    let mut connected = router.into_make_service_with_connect_info::<SocketAddr>();
     loop {
         let next = async {
             let room = room.clone().acquire_owned().await;
@@ -55,8 +59,8 @@ pub async fn serve(
             next = next => next,
             () = &mut stop => return open,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, client) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "an HTTP connection could not be accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -65,7 +69,9 @@ pub async fn serve(
         };
         // Events are small and should leave at once.
         let _ = stream.set_nodelay(true);
-        let service = TowerToHyperService::new(router.clone());
+        // Infallible, and ready at once.
+        let Ok(service) = connected.call(client).await;
+        let service = TowerToHyperService::new(service);
         let connection = builder
             .serve_connection_with_upgrades(TokioIo::new(stream), service)
             .into_owned();

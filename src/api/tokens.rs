@@ -116,7 +116,7 @@ pub async fn room(
 
 fn ttl(shared: &Shared, seconds: Option<u64>) -> Result<Duration, ApiError> {
     match seconds {
-        None => Ok(shared.settings.token_ttl),
+        None => Ok(shared.settings().token_ttl),
         Some(seconds @ 1..=MAX_TTL) => Ok(Duration::from_secs(seconds)),
         Some(_) => Err(ApiError::field(
             "ttl",

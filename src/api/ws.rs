@@ -161,7 +161,7 @@ fn end_if_alone(shared: &Arc<Shared>, call: Arc<Call>, since: u64) {
     let mut ending = shared.ending.subscribe();
     tokio::spawn(async move {
         tokio::select! {
-            () = tokio::time::sleep(shared.settings.ws_grace) => {}
+            () = tokio::time::sleep(shared.settings().ws_grace) => {}
             () = is_ending(&mut ending) => return,
         }
         if call.still_alone(since) {
@@ -269,14 +269,14 @@ struct Gone;
 
 impl Connection {
     fn new(shared: &Shared, socket: WebSocket, encoding: Encoding) -> Self {
-        let every = shared.settings.ws_ping;
+        let every = shared.settings().ws_ping;
         let mut ping = tokio::time::interval_at(Instant::now() + every, every);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Connection {
             socket,
             encoding,
             ping,
-            silence: shared.settings.ws_silence,
+            silence: shared.settings().ws_silence,
             heard: Instant::now(),
         }
     }

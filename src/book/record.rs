@@ -174,6 +174,20 @@ impl NumberRecord {
         })
     }
 
+    /// A password that the record leaves out stays as it was in `old`.
+    pub fn keep_passwords(&mut self, old: &Number) {
+        if let (Some(auth), Some(old)) = (&mut self.auth, &old.auth)
+            && auth.password.is_empty()
+        {
+            auth.password.clone_from(&old.credentials.password);
+        }
+        if let (Some(auth), Some(old)) = (&mut self.sip_auth, &old.outgoing.sip_auth)
+            && auth.password.is_empty()
+        {
+            auth.password.clone_from(&old.password);
+        }
+    }
+
     fn app(&self) -> AppId {
         AppId::new(given(&self.app_id).unwrap_or(AppId::ROOT))
     }

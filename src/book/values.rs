@@ -39,6 +39,15 @@ pub fn secret(secret: &str) -> Result<(), Problem> {
     Ok(())
 }
 
+/// An app's id: it stands in paths, logs and tokens.
+pub fn app_id(app_id: &str) -> Result<(), Problem> {
+    let fine = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    if app_id.is_empty() || app_id.len() > 64 || !app_id.bytes().all(fine) {
+        return Err("write 1 to 64 letters, digits, '-', '_' or '.'".to_string());
+    }
+    Ok(())
+}
+
 /// An http or https URL with a host.
 pub fn hook_url(text: &str) -> Result<url::Url, Problem> {
     let url = url::Url::parse(text).map_err(|error| {

@@ -188,7 +188,7 @@ impl Calls {
             CallRequest::Dial(dial) => self.dial(now, id, dial),
             CallRequest::Act { call, action } => self.act(now, id, call, action),
             CallRequest::Call(call) => self.query_call(id, call),
-            CallRequest::Calls(app) => self.query_app(id, &app),
+            CallRequest::Calls(app) => self.query_app(id, app.as_ref()),
             CallRequest::MediaServer { call, outcome } => {
                 self.server_told(now, call, outcome);
                 self.reply(id, CallReply::Done);
@@ -196,6 +196,10 @@ impl Calls {
             CallRequest::Trace(call) => self.tell_trace(id, call),
             CallRequest::UseBook(book) => {
                 self.book = book;
+                self.reply(id, CallReply::Done);
+            }
+            CallRequest::UseAnswerTimeout(timeout) => {
+                self.settings.answer_timeout = timeout;
                 self.reply(id, CallReply::Done);
             }
             CallRequest::Drain => {

@@ -81,11 +81,11 @@ impl Calls {
     }
 
     /// `GET /calls`, this shard's part.
-    pub(super) fn query_app(&mut self, request: RequestId, app: &AppId) {
+    pub(super) fn query_app(&mut self, request: RequestId, app: Option<&AppId>) {
         let calls: Vec<CallId> = self
             .calls
             .values()
-            .filter(|call| call.app == *app)
+            .filter(|call| app.is_none_or(|app| call.app == *app))
             .map(|call| call.id)
             .collect();
         self.query(request, Shape::Many, &calls);

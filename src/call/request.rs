@@ -27,13 +27,15 @@ pub enum CallRequest {
     },
     /// One call. Answered with [`CallReply::Call`].
     Call(CallId),
-    /// All calls of an app on this shard. Answered with [`CallReply::Calls`].
-    Calls(AppId),
+    /// All calls on this shard, of this app only if it is named. Answered with
+    /// [`CallReply::Calls`].
+    Calls(Option<AppId>),
     /// The SIP messages of a call, for a while after its end too. Answered
     /// with [`CallReply::Trace`].
     Trace(CallId),
-    /// All rooms of an app on this shard. Answered with [`CallReply::Rooms`].
-    Rooms(AppId),
+    /// All rooms on this shard, of this app only if it is named. Answered with
+    /// [`CallReply::Rooms`].
+    Rooms(Option<AppId>),
     /// One room. Answered with [`CallReply::Rooms`] of one.
     Room(RoomKey),
     /// About a WebRTC peer. Answered with [`CallReply::WebJoined`],
@@ -49,6 +51,9 @@ pub enum CallRequest {
     },
     /// From now on this number book counts. Answered with [`CallReply::Done`].
     UseBook(Arc<Book>),
+    /// From now on incoming calls that nobody acts upon within this are
+    /// refused. Answered with [`CallReply::Done`].
+    UseAnswerTimeout(Duration),
     /// Counters for the metrics. Answered with [`CallReply::Counters`].
     Counters,
     /// Refuse new calls from now on (503 with Retry-After). Answered with

@@ -147,11 +147,11 @@ impl Rooms {
         Some(self.snapshot(member, &stats, suite, now))
     }
 
-    /// The rooms of an app.
-    pub fn of_app(&self, now: Instant, app: &AppId) -> Vec<RoomSnapshot> {
+    /// The rooms of an app, or all.
+    pub fn of_app(&self, now: Instant, app: Option<&AppId>) -> Vec<RoomSnapshot> {
         self.rooms
             .iter()
-            .filter(|(key, _)| key.app == *app)
+            .filter(|(key, _)| app.is_none_or(|app| key.app == *app))
             .map(|(key, room)| self.room_snapshot(now, key, room))
             .collect()
     }

@@ -248,7 +248,13 @@ fn the_same_name_in_two_apps_is_two_rooms() {
         ipv6: false,
     });
     assert!(matches!(&told[..], [RoomNotice::Joined { .. }]));
-    assert_eq!(house.rooms.of_app(house.now, &AppId::new("app")).len(), 1);
+    assert_eq!(
+        house
+            .rooms
+            .of_app(house.now, Some(&AppId::new("app")))
+            .len(),
+        1
+    );
 }
 
 #[test]

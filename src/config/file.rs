@@ -30,6 +30,8 @@ pub struct File {
     pub hep: Hep,
     pub hooks: Hooks,
     pub records: Records,
+    pub admin: Admin,
+    pub sync: Sync,
     pub app: Vec<Spanned<App>>,
     pub number: Vec<Spanned<Number>>,
 }
@@ -145,6 +147,31 @@ pub struct Hooks {
 pub struct Records {
     pub keep_days: Setting<Whole>,
     pub max: Setting<Whole>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Admin {
+    pub enabled: Setting<bool>,
+    pub listen: Setting<String>,
+    pub password_hash: Setting<String>,
+    pub password: Setting<String>,
+    pub secure_cookie: Setting<bool>,
+    pub session_idle_s: Setting<Whole>,
+    pub session_max_s: Setting<Whole>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Sync {
+    pub numbers_url: Setting<String>,
+    pub apps_url: Setting<String>,
+    pub interval_s: Setting<Whole>,
+    pub timeout_s: Setting<Whole>,
+    pub max_bytes: Setting<Whole>,
+    pub bearer: Setting<String>,
+    pub header: Setting<String>,
+    pub allow_empty: Setting<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -14,6 +14,7 @@ use crate::book::{Book, CallLimits, HookPolicy};
 use crate::keying::{SrtpKeying, SrtpPolicy};
 use crate::trace::{HepSender, TraceSettings};
 
+mod admin;
 mod error;
 mod file;
 mod machine;
@@ -22,12 +23,15 @@ mod operations;
 mod resolve;
 mod rooms;
 mod root_secret;
+mod sync;
 mod values;
 mod webrtc;
 
+pub use admin::{AdminPassword, check_admin_password};
 pub use error::{ConfigError, Place};
 pub use machine::Machine;
-pub use root_secret::{RootSecret, RootSecretError, SecretOrigin};
+pub use root_secret::{KeptSecret, RootSecret, RootSecretError, SecretOrigin, kept_secret};
+pub use sync::SecretHeader;
 pub use values::cores as core_list;
 
 /// Everything the gateway is told at start.
@@ -64,6 +68,10 @@ pub struct Config {
     pub hep: Option<Hep>,
     /// How hooks are posted.
     pub hooks: Hooks,
+    /// Who may use the admin panel and its API.
+    pub admin: Admin,
+    /// Where apps and numbers are fetched from.
+    pub sync: Sync,
     /// Which call records are kept.
     pub records: Records,
     /// Apps and numbers of the file; the root app joins by
@@ -73,7 +81,7 @@ pub struct Config {
 }
 
 /// A secret that is not printed by accident.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 struct Secret(String);
 
 impl fmt::Debug for Secret {
@@ -320,6 +328,43 @@ pub struct Records {
     pub max: u64,
 }
 
+/// Who may use the admin panel and its API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admin {
+    /// Whether there is one.
+    pub enabled: bool,
+    /// A socket of its own; `None`: on the API's.
+    pub listen: Option<SocketAddr>,
+    /// The administrator's password; `None`: the one set in the panel.
+    pub password: Option<AdminPassword>,
+    /// The session's cookie is sent over https only, even where nothing says
+    /// that a request came that way.
+    pub secure_cookie: bool,
+    /// A session that is not used for this long ends.
+    pub session_idle: Duration,
+    /// A session ends after this in any case.
+    pub session_max: Duration,
+}
+
+/// Where apps and numbers are fetched from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sync {
+    /// Numbers; `None`: not fetched.
+    pub numbers_url: Option<String>,
+    /// Apps; `None`: not fetched.
+    pub apps_url: Option<String>,
+    /// How often, as long as it goes well.
+    pub interval: Duration,
+    /// How long an answer may take, to its last byte.
+    pub timeout: Duration,
+    /// A longer answer is refused (bytes, after decompression).
+    pub max_bytes: usize,
+    /// Sent with every request.
+    pub headers: Vec<SecretHeader>,
+    /// An empty list means that there are none, and not a mistake.
+    pub allow_empty: bool,
+}
+
 impl Config {
     /// Reads the file (none: all defaults) and the environment, on this
     /// machine.
@@ -344,6 +389,11 @@ impl Config {
             None => String::new(),
         };
         resolve::resolve(machine, path, &text, &env)
+    }
+
+    /// Whether both configure the same root secret, or none.
+    pub fn has_same_secret(&self, other: &Config) -> bool {
+        self.secret == other.secret
     }
 
     /// The root app's secret: the configured one, else the one kept in the

@@ -36,10 +36,10 @@ pub enum SecretOrigin {
     },
 }
 
-/// The secret can be neither read nor made.
+/// A secret can be neither read nor made.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the root secret's file {}: {problem}; set RINGWIRE_SECRET, or make the data directory writable",
+    "the secret's file {}: {problem}; make the data directory writable, or configure the secret (RINGWIRE_SECRET is the root app's)",
     .file.display()
 )]
 pub struct RootSecretError {
@@ -61,29 +61,7 @@ impl RootSecret {
     }
 
     pub(super) fn in_data_dir(data_dir: &Path) -> Result<Self, RootSecretError> {
-        let file = data_dir.join(FILE_NAME);
-        let fail = |error: io::Error| RootSecretError {
-            file: file.clone(),
-            problem: error.to_string(),
-        };
-        fs::create_dir_all(data_dir).map_err(fail)?;
-        let new = if file.exists() {
-            false
-        } else {
-            make(data_dir, &file).map_err(fail)?
-        };
-        // Restored from a backup or mounted, it may have become readable.
-        let mode = fs::metadata(&file).map_err(fail)?.permissions().mode();
-        if mode & 0o077 != 0 {
-            fs::set_permissions(&file, Permissions::from_mode(0o600)).map_err(fail)?;
-        }
-        let value = fs::read_to_string(&file).map_err(fail)?.trim().to_string();
-        if value.is_empty() {
-            return Err(RootSecretError {
-                file,
-                problem: "is empty; delete it to have a new one made".to_string(),
-            });
-        }
+        let KeptSecret { value, file, new } = kept_secret(data_dir, FILE_NAME)?;
         Ok(RootSecret {
             value,
             origin: SecretOrigin::Stored { file, new },
@@ -91,11 +69,60 @@ impl RootSecret {
     }
 }
 
+/// A secret in a file that only we may read. Never printed.
+#[derive(Clone)]
+pub struct KeptSecret {
+    /// The secret itself.
+    pub value: String,
+    /// The file it is in.
+    pub file: PathBuf,
+    /// Whether it was made just now.
+    pub new: bool,
+}
+
+impl fmt::Debug for KeptSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeptSecret(hidden, {:?})", self.file)
+    }
+}
+
+/// The secret in this file of the data directory, which is made where it is
+/// not there: 256 random bits.
+///
+/// # Errors
+/// The file can be neither read nor made, or is empty.
+pub fn kept_secret(data_dir: &Path, name: &str) -> Result<KeptSecret, RootSecretError> {
+    let file = data_dir.join(name);
+    let fail = |error: io::Error| RootSecretError {
+        file: file.clone(),
+        problem: error.to_string(),
+    };
+    fs::create_dir_all(data_dir).map_err(fail)?;
+    let new = if file.exists() {
+        false
+    } else {
+        make(&file).map_err(fail)?
+    };
+    // Restored from a backup or mounted, it may have become readable.
+    let mode = fs::metadata(&file).map_err(fail)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        fs::set_permissions(&file, Permissions::from_mode(0o600)).map_err(fail)?;
+    }
+    let value = fs::read_to_string(&file).map_err(fail)?.trim().to_string();
+    if value.is_empty() {
+        return Err(RootSecretError {
+            file,
+            problem: "is empty; delete it to have a new one made".to_string(),
+        });
+    }
+    Ok(KeptSecret { value, file, new })
+}
+
 /// Writes a new secret so that nobody ever sees half of it; false if another
 /// process was quicker.
-fn make(data_dir: &Path, file: &Path) -> io::Result<bool> {
+fn make(file: &Path) -> io::Result<bool> {
     let random: [u8; 32] = rand::random();
-    let draft = data_dir.join(format!(".{FILE_NAME}.{}", std::process::id()));
+    let draft = file.with_extension(format!("{}.draft", std::process::id()));
     let _ = fs::remove_file(&draft);
     let mut out = OpenOptions::new()
         .write(true)

@@ -234,9 +234,9 @@ impl Turn {
                 return true;
             };
             let answer = match request {
-                CallRequest::Rooms(app) => {
-                    Some(CallReply::Rooms(self.inside.rooms.of_app(now, &app)))
-                }
+                CallRequest::Rooms(app) => Some(CallReply::Rooms(
+                    self.inside.rooms.of_app(now, app.as_ref()),
+                )),
                 CallRequest::Room(key) => Some(match self.inside.rooms.room(now, &key) {
                     Some(room) => CallReply::Rooms(vec![room]),
                     None => CallReply::Refused(CallError::UnknownRoom),

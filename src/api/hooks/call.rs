@@ -61,7 +61,7 @@ impl CallHooks {
         let (sender, answer) = oneshot::channel();
         // Queued here and now: what happens to the call next comes after it.
         self.enqueue(timestamp_ms, event, Some(sender));
-        let patience = self.shared.settings.timeout;
+        let patience = self.shared.settings().timeout;
         async move {
             match tokio::time::timeout(patience, answer).await {
                 Ok(Ok(answer)) => answer,
@@ -95,7 +95,7 @@ impl CallHooks {
             call: self.call,
             hook: self.hook.clone(),
             created_ms: now_ms,
-            expires_ms: now_ms.saturating_add(shared.settings.give_up.as_millis() as u64),
+            expires_ms: now_ms.saturating_add(shared.settings().give_up.as_millis() as u64),
             attempts: 0,
             next_attempt_ms: 0,
             written: None,

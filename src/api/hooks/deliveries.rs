@@ -99,6 +99,14 @@ impl Hooks {
         })
     }
 
+    /// The event of this id.
+    ///
+    /// # Errors
+    /// When there is none, or the database cannot be read.
+    pub async fn one(&self, id: &str) -> Result<Delivery, DeliveryError> {
+        self.find(id, None).await.map(Delivery::from)
+    }
+
     /// Posts an event that is over once more, and if need be for as long as a
     /// new one, behind what waits for its target. `app`: only if it is this
     /// app's.
@@ -115,7 +123,7 @@ impl Hooks {
         };
         let target: Arc<str> = Arc::from(row.target.as_str());
         let shared = &self.shared;
-        let give_up_ms = shared.settings.give_up.as_millis() as u64;
+        let give_up_ms = shared.settings().give_up.as_millis() as u64;
         let expires_ms = unix_ms().saturating_add(give_up_ms);
         // It comes back by way of the disk, like what does not fit in memory.
         let revived = {

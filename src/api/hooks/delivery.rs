@@ -146,7 +146,8 @@ impl Worker {
     /// Posts once, and tells counters and breaker.
     async fn attempt(&self, item: &mut Item) -> Attempt {
         let secret = lock(&self.app.secret).clone();
-        let attempt = self.shared.poster.post(item, &secret).await;
+        let timeout = self.shared.settings().timeout;
+        let attempt = self.shared.poster.post(item, &secret, timeout).await;
         item.attempts += 1;
         self.report(&attempt);
         attempt
@@ -165,8 +166,8 @@ impl Worker {
         if &*self.target == OTHER_TARGETS {
             return;
         }
-        let settings = &self.shared.settings;
-        let rest = |openings| backoff(settings, openings, rand::random());
+        let settings = self.shared.settings();
+        let rest = |openings| backoff(&settings, openings, rand::random());
         let change = self.with_backlog(|backlog| {
             let change = backlog.breaker.report(well, Instant::now(), rest);
             if change.is_some() {
@@ -193,7 +194,7 @@ impl Worker {
             return None;
         }
         // An attempt and the wait for room before it.
-        let patience = self.shared.settings.timeout * 2;
+        let patience = self.shared.settings().timeout * 2;
         loop {
             let (admission, changed) = self.with_backlog(|backlog| {
                 let admission = backlog.breaker.admit(Instant::now(), patience);
@@ -246,8 +247,8 @@ impl Worker {
             self.gave_up(item, "forbidden", problem);
             return true;
         }
-        let (settings, attempts) = (&self.shared.settings, item.attempts);
-        let delay = backoff(settings, attempts.saturating_sub(1), rand::random());
+        let (settings, attempts) = (self.shared.settings(), item.attempts);
+        let delay = backoff(&settings, attempts.saturating_sub(1), rand::random());
         item.next_attempt_ms = now_ms + delay.as_millis() as u64;
         if item.next_attempt_ms > item.expires_ms {
             self.note(item, State::Dead, outcome);

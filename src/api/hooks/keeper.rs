@@ -181,7 +181,7 @@ async fn give_up_orphans(shared: &Arc<Shared>) {
 }
 
 async fn forget_old(shared: &Arc<Shared>) -> Result<(), StoreError> {
-    let settings = &shared.settings;
+    let settings = shared.settings();
     for (state, kept, most) in [
         (State::Delivered, settings.delivered_kept, MAX_DELIVERED),
         (State::Dead, settings.dead_letters_kept, MAX_DEAD),

@@ -17,7 +17,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore, watch};
@@ -42,6 +42,7 @@ mod target;
 
 pub use call::CallHooks;
 pub use deliveries::{Deliveries, DeliveryError};
+pub use target::without_secrets;
 
 use backlog::Backlog;
 use breaker::Standing;
@@ -89,7 +90,7 @@ pub struct Hooks {
 
 struct Shared {
     poster: Poster,
-    settings: HookSettings,
+    settings: RwLock<Arc<HookSettings>>,
     store: Store,
     counters: Arc<Counters>,
     apps: Mutex<HashMap<AppId, Arc<AppHooks>>>,
@@ -104,6 +105,13 @@ struct Shared {
     emptied: Notify,
     dead: AtomicU64,
     ending: watch::Sender<bool>,
+}
+
+impl Shared {
+    fn settings(&self) -> Arc<HookSettings> {
+        let settings = self.settings.read();
+        settings.unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// What an app's calls share.
@@ -141,7 +149,7 @@ impl Hooks {
         book: &Book,
         counters: Arc<Counters>,
     ) -> Result<Self, HooksError> {
-        let poster = Poster::new(settings.timeout, Arc::new(settings.policy.clone()))?;
+        let poster = Poster::new(Arc::new(settings.policy.clone()))?;
         let mut left_over: HashMap<AppId, Vec<(String, u64)>> = HashMap::new();
         let mut waiting = 0;
         for (app, target, count) in store.read_blocking(outbox::waiting)? {
@@ -157,7 +165,7 @@ impl Hooks {
         let hooks = Hooks {
             shared: Arc::new(Shared {
                 poster,
-                settings,
+                settings: RwLock::new(Arc::new(settings)),
                 store,
                 counters,
                 apps: Mutex::default(),
@@ -173,6 +181,13 @@ impl Hooks {
         };
         hooks.use_apps(book);
         Ok(hooks)
+    }
+
+    /// From now on these settings count, but for the policy, which holds from
+    /// start to end.
+    pub fn use_settings(&self, settings: HookSettings) {
+        let current = &self.shared.settings;
+        *current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
     }
 
     /// From now on these apps count. Events that wait are signed with their

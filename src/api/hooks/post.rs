@@ -78,16 +78,16 @@ impl Poster {
     ///
     /// # Errors
     /// When TLS cannot be set up.
-    pub fn new(timeout: Duration, policy: Arc<HookPolicy>) -> Result<Poster, HttpClientError> {
+    pub fn new(policy: Arc<HookPolicy>) -> Result<Poster, HttpClientError> {
         let resolver = Arc::new(CheckedResolver {
             policy: policy.clone(),
         });
-        let free = http_client::new(Some(timeout))?;
+        let free = http_client::new(None)?;
         Ok(Poster {
             checked: match policy.allows_everything() {
                 true => free.clone(),
                 // A proxy would look names up itself, past the check.
-                false => http_client::with(Some(timeout), |builder| {
+                false => http_client::with(None, |builder| {
                     builder.no_proxy().dns_resolver(resolver.clone())
                 })?,
             },
@@ -101,8 +101,8 @@ impl Poster {
         &self.policy
     }
 
-    /// Posts once.
-    pub async fn post(&self, item: &Item, secret: &str) -> Attempt {
+    /// Posts once, within this time.
+    pub async fn post(&self, item: &Item, secret: &str, timeout: Duration) -> Attempt {
         let client = match item.hook.trusted {
             true => &self.free,
             false => {
@@ -125,6 +125,7 @@ impl Poster {
         let timestamp = unix_time().as_secs();
         let request = client
             .post(&*item.hook.url)
+            .timeout(timeout)
             .header("Content-Type", content_type)
             .header("X-Hook-Id", &item.id)
             .header("X-Hook-Timestamp", timestamp)

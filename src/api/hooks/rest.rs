@@ -10,7 +10,7 @@ use serde::Deserialize;
 use crate::api::Shared;
 use crate::api::error::{ApiError, done, success};
 use crate::api::openapi::{Denied, Done, Failure, Success};
-use crate::store::{StoreError, outbox};
+use crate::store::outbox;
 
 use super::{Deliveries, DeliveryError};
 
@@ -150,12 +150,6 @@ impl Wanted {
             before,
         };
         Ok((filter, limit))
-    }
-}
-
-impl From<StoreError> for ApiError {
-    fn from(error: StoreError) -> Self {
-        ApiError::overloaded(error.to_string())
     }
 }
 

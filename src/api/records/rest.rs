@@ -68,16 +68,8 @@ pub async fn search(
 ) -> Result<Response, ApiError> {
     let (parts, _) = request.into_parts();
     let app = shared.gate.permit(&parts)?.app()?;
-    let (filter, as_csv) = read_query(&parts, &app)?;
-    if as_csv {
-        return csv::stream(shared.store.clone(), filter).await;
-    }
-    let page = shared.store.read(move |db| records::search(db, &filter));
-    let page = page.await.map_err(|problem| unreadable(&problem))?;
-    Ok(success(PageView {
-        records: page.records.iter().map(record_view).collect(),
-        next: page.next.map(|cursor| cursor.to_string()),
-    }))
+    let (filter, as_csv) = read_query(&parts, Some(&app))?;
+    shared.search_records(filter, as_csv).await
 }
 
 /// Tells the record of one call.
@@ -106,6 +98,19 @@ pub async fn one_record(
 }
 
 impl Shared {
+    /// A page of the records that the filter lets through; as CSV, all of them.
+    pub async fn search_records(&self, filter: Filter, as_csv: bool) -> Result<Response, ApiError> {
+        if as_csv {
+            return csv::stream(self.store.clone(), filter).await;
+        }
+        let page = self.store.read(move |db| records::search(db, &filter));
+        let page = page.await.map_err(|problem| unreadable(&problem))?;
+        Ok(success(PageView {
+            records: page.records.iter().map(record_view).collect(),
+            next: page.next.map(|cursor| cursor.to_string()),
+        }))
+    }
+
     /// The record of a call, if it is this app's.
     pub async fn record_for(&self, app: &AppId, id: CallId) -> Result<Record, ApiError> {
         let record = self.records.one(id).await;
@@ -124,13 +129,14 @@ pub(super) fn unreadable(problem: &StoreError) -> ApiError {
     ApiError::overloaded("the call records cannot be read just now; try again in a second")
 }
 
-/// The filter of a query, and whether CSV is asked for.
-fn read_query(parts: &Parts, app: &AppId) -> Result<(Filter, bool), ApiError> {
+/// The filter of a query, and whether CSV is asked for. Who is of no app, an
+/// administrator, may ask for the calls of any by `app`.
+pub fn read_query(parts: &Parts, app: Option<&AppId>) -> Result<(Filter, bool), ApiError> {
     let accept = parts.headers.get(header::ACCEPT);
     let accept = accept.and_then(|value| value.to_str().ok());
     let mut as_csv = accept.is_some_and(|accept| accept.contains("text/csv"));
     let mut filter = Filter {
-        app: Some(app.to_string()),
+        app: app.map(ToString::to_string),
         limit: DEFAULT_LIMIT,
         ..Filter::default()
     };
@@ -146,6 +152,7 @@ fn read_query(parts: &Parts, app: &AppId) -> Result<(Filter, bool), ApiError> {
             "token" => {}
             // A form that was left empty.
             _ if text.is_empty() => {}
+            "app" if app.is_none() => filter.app = Some(text.to_owned()),
             "from" => filter.from = Some(text.to_owned()),
             "to" => filter.to = Some(text.to_owned()),
             "number" => filter.number = Some(text.to_owned()),
@@ -350,7 +357,7 @@ mod tests {
         let uri = format!("/calls/records?{query}");
         let request = axum::http::Request::get(uri).body(()).unwrap();
         let (parts, ()) = request.into_parts();
-        read_query(&parts, &AppId::new("acme")).map_err(|error| error.message)
+        read_query(&parts, Some(&AppId::new("acme"))).map_err(|error| error.message)
     }
 
     #[test]

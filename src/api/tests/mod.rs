@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Message as WsMessage;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
-use super::{Api, ApiSettings, HookSettings, RecordSettings};
+use super::{Api, ApiSettings, Facts, HookSettings, Listeners, RecordSettings, Surroundings};
 use crate::book::{
     Answering, App, Book, CallLimits, Hook, HookContentType, HookPolicy, Number, Outgoing, SipAuth,
 };
@@ -22,6 +22,7 @@ use crate::call::event::{Arrival, CallEvent, CallEventKind};
 use crate::call::request::{
     Action, CallReply, CallRequest, CallSnapshot, CallState, Dial, Direction, ShardCounters,
 };
+use crate::config::{Config, Machine};
 use crate::ids::{AppId, CallId, ShardId};
 use crate::shard::mailbox::{ApiRequest, Mailbox, Shards, Wake};
 use crate::store::Store;
@@ -141,6 +142,18 @@ fn settings() -> ApiSettings {
     }
 }
 
+/// What a gateway without a file would be started with.
+fn config(data_dir: &std::path::Path) -> Config {
+    let machine = Machine {
+        cores: vec![0, 1],
+        route_v4: None,
+        route_v6: None,
+    };
+    let data_dir = data_dir.display().to_string();
+    let env = |name: &str| (name == "RINGWIRE_DATA_DIR").then(|| data_dir.clone());
+    Config::load_on(&machine, None, env).unwrap()
+}
+
 impl Gateway {
     async fn start(numbers: Vec<Number>) -> Self {
         Gateway::with(settings(), numbers, |_| None).await
@@ -184,9 +197,25 @@ impl Gateway {
             }
         })
         .await;
-        let api = Api::new(settings, shards, store, &book, ROOT).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
+        let surroundings = Surroundings {
+            config: config(data.path()),
+            facts: Facts {
+                started: std::time::Instant::now(),
+                http: address,
+                admin: None,
+                sip: Vec::new(),
+                backend: "none",
+            },
+            root: app("root", ROOT),
+            log_level: Box::new(|_| {}),
+        };
+        let api = Api::new(settings, shards, store, &book, ROOT, surroundings).unwrap();
+        let listener = Listeners {
+            api: listener,
+            admin: None,
+        };
         let (events, events_taken) = mpsc::channel(1024);
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn({

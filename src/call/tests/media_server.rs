@@ -310,7 +310,7 @@ fn a_room_on_a_media_server_has_any_number_of_peers_and_takes_recording() {
         assert!(matches!(house.asked(), ServerRequest::Offer(place) if place.record));
     }
     let app = crate::ids::AppId::new(crate::ids::AppId::ROOT);
-    let rooms = house.rooms.of_app(house.now, &app);
+    let rooms = house.rooms.of_app(house.now, Some(&app));
     let peers: Vec<&str> = rooms[0].peers.iter().map(|peer| &*peer.peer).collect();
     assert_eq!(peers, ["one", "two", "three"]);
     assert!(matches!(

@@ -172,7 +172,7 @@ fn a_peer_that_sends_what_the_newcomer_lacks_is_asked_to_change() {
     house.respond(&again, 200, Some("0"));
     house.sent_request("ACK");
     let Some(CallReply::Calls(calls)) =
-        house.ask(CallRequest::Calls(crate::ids::AppId::new("root")))
+        house.ask(CallRequest::Calls(Some(crate::ids::AppId::new("root"))))
     else {
         panic!("no calls");
     };
