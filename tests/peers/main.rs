@@ -31,6 +31,7 @@ macro_rules! on_every_gateway {
 }
 
 mod audio;
+mod book;
 mod call_trace;
 mod callee;
 mod caller;

@@ -34,6 +34,7 @@ pub struct Settings {
     log_format: &'static str,
     rtp: String,
     hooks: String,
+    sync: String,
     rooms: String,
     environment: Vec<(&'static str, String)>,
 }
@@ -116,6 +117,12 @@ impl Settings {
         self
     }
 
+    /// Lines of `[sync]`.
+    pub fn sync(mut self, lines: &str) -> Self {
+        self.sync = lines.to_owned();
+        self
+    }
+
     /// One more `[[app]]`.
     pub fn app(mut self, id: &str, secret: &str) -> Self {
         self.tables.push_str(&format!(
@@ -170,6 +177,7 @@ impl Gateway {
             log_format: "text",
             rtp: String::new(),
             hooks: String::new(),
+            sync: String::new(),
             rooms: String::new(),
             environment: Vec::new(),
         }
@@ -197,6 +205,7 @@ impl Gateway {
             log_format,
             rtp: rtp_lines,
             hooks,
+            sync,
             rooms,
             environment,
             ..
@@ -213,6 +222,7 @@ impl Gateway {
              [webrtc]\nport = 0\n\n\
              [calls]\n{calls}\n\n\
              [hooks]\nallow_private = true\n{hooks}\n\n\
+             [sync]\n{sync}\n\n\
              [rooms]\n{rooms}\n\n\
              {tables}",
             rtp.start(),
@@ -325,12 +335,33 @@ impl Gateway {
         assert_eq!(self.api.anonymous().get("/healthz").status, 200);
     }
 
+    /// Its configuration file.
+    pub fn configuration(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("gateway.toml"))
+            .expect("the configuration")
+    }
+
+    /// Writes another configuration file; the gateway does not read it yet.
+    pub fn configure(&self, text: &str) {
+        std::fs::write(self.directory.path().join("gateway.toml"), text)
+            .expect("the configuration");
+    }
+
+    /// Sends SIGHUP.
+    pub fn hang_up(&self) {
+        self.signal(libc::SIGHUP);
+    }
+
     /// Sends SIGTERM.
     pub fn terminate(&self) {
+        self.signal(libc::SIGTERM);
+    }
+
+    fn signal(&self, signal: libc::c_int) {
         let pid = libc::pid_t::try_from(self.child.id()).expect("a process id");
         // SAFETY: no memory is involved; the child is ours and not yet waited for.
-        let result = unsafe { libc::kill(pid, libc::SIGTERM) };
-        assert_eq!(result, 0, "SIGTERM to the gateway");
+        let result = unsafe { libc::kill(pid, signal) };
+        assert_eq!(result, 0, "a signal to the gateway");
     }
 
     /// Kills it, as a crash does, and starts it again with the same

@@ -27,6 +27,7 @@ use crate::ids::{AppId, CallId, ShardId};
 use crate::shard::mailbox::{ApiRequest, Mailbox, Shards, Wake};
 use crate::store::Store;
 
+mod admin;
 mod hooks;
 mod openapi;
 mod outbox;
@@ -34,6 +35,7 @@ mod peers;
 mod records;
 mod rest;
 mod sockets;
+mod sync;
 
 /// Longer than anything here takes; a test that waits for it has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -175,6 +177,18 @@ impl Gateway {
         numbers: Vec<Number>,
         script: impl FnMut(&CallRequest) -> Option<CallReply> + Send + 'static,
     ) -> Self {
+        let config = config(data.path());
+        Gateway::configured(data, config, settings, numbers, script).await
+    }
+
+    /// The same with this configuration.
+    async fn configured(
+        data: tempfile::TempDir,
+        config: Config,
+        settings: ApiSettings,
+        numbers: Vec<Number>,
+        script: impl FnMut(&CallRequest) -> Option<CallReply> + Send + 'static,
+    ) -> Self {
         let script: Arc<Mutex<Script>> = Arc::new(Mutex::new(Box::new(script)));
         let (sender, seen) = mpsc::unbounded_channel();
         let shards = Shards::new(vec![
@@ -200,7 +214,7 @@ impl Gateway {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let surroundings = Surroundings {
-            config: config(data.path()),
+            config,
             facts: Facts {
                 started: std::time::Instant::now(),
                 http: address,
@@ -369,6 +383,7 @@ impl Gateway {
         }
     }
 
+    /// Ends it; its data directory stays for another one.
     async fn end(self) -> tempfile::TempDir {
         let _ = self.stop.send(());
         soon("the end", self.task).await.unwrap().unwrap();
