@@ -15,10 +15,13 @@ use crate::config::{Log, LogFormat};
 /// counts, rather than letting a flood of lines stop the calls.
 const BUFFERED_LINES: usize = 65_536;
 
+/// Changes the log's level.
+pub type SetLevel = Box<dyn Fn(tracing::Level) + Send + Sync>;
+
 /// Sets the log going, and gives what changes its level. Lines still waiting
 /// are written when the guard is dropped. `RUST_LOG`, where it is set,
 /// overrides the configured level.
-pub fn start(log: Log) -> (WorkerGuard, Box<dyn Fn(tracing::Level) + Send + Sync>) {
+pub fn start(log: Log) -> (WorkerGuard, SetLevel) {
     let (writer, guard) = NonBlockingBuilder::default()
         .buffered_lines_limit(BUFFERED_LINES)
         .lossy(true)

@@ -395,7 +395,7 @@ async fn calls_and_rooms_are_gathered_from_all_shards() {
     let gateway = Gateway::with(settings(), Vec::new(), move |request| {
         turn += 1;
         match request {
-            CallRequest::Calls(app) if *app == Some(AppId::new("acme")) => {
+            CallRequest::Calls(Some(app)) if app.as_str() == "acme" => {
                 Some(CallReply::Calls(vec![*snapshot(call_id(0, turn), "acme")]))
             }
             CallRequest::Rooms(_) => Some(CallReply::Rooms(vec![room(&format!("r{turn}"))])),
