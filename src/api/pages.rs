@@ -1,11 +1,14 @@
-//! `/sdk/`, `/phone/` and `/docs/`: the client SDK, the softphone page and the
-//! browsable description of the API, which are part of the binary.
+//! `/sdk/`, `/phone/`, `/docs/` and `/admin/`: the client SDK, the softphone
+//! page, the browsable description of the API and the admin panel, which are
+//! part of the binary.
 
 use std::sync::LazyLock;
 
+use axum::Router;
 use axum::extract::Path;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::get;
 use sha2::{Digest, Sha256};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -65,6 +68,34 @@ const PAGES: &[Page] = pages! {
         "tones.js",
         "view.js",
     ],
+    "admin": [
+        "admin.css",
+        "api.js",
+        "dom.js",
+        "format.js",
+        "icon.svg",
+        "index.html",
+        "live.js",
+        "main.js",
+        "parts.css",
+        "quality.js",
+        "ui.js",
+    ],
+    "admin/views": [
+        "apps.js",
+        "call.js",
+        "calls.js",
+        "figures.js",
+        "hooks.js",
+        "login.js",
+        "number-fields.js",
+        "number.js",
+        "numbers.js",
+        "password.js",
+        "records.js",
+        "system.js",
+        "test.js",
+    ],
 };
 
 /// The page loads nothing but its own files and talks to nobody but this
@@ -72,6 +103,11 @@ const PAGES: &[Page] = pages! {
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
     img-src 'self' data:; connect-src 'self'; media-src 'self' blob: mediastream:; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'self'";
+/// The same for the admin panel, which in addition nobody may show in a frame:
+/// a click into it could be stolen.
+const ADMIN_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+    img-src 'self'; connect-src 'self'; \
+    base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// ETags, in the order of `PAGES`: the same file has the same one on every
 /// gateway, so that a client behind several of them need not load it again.
@@ -80,7 +116,7 @@ static ETAGS: LazyLock<Vec<String>> = LazyLock::new(|| {
     PAGES.iter().map(etag).collect()
 });
 
-/// The routes of all pages.
+/// The routes of all pages but the admin panel's.
 pub(super) fn router<S: Clone + Send + Sync + 'static>() -> OpenApiRouter<S> {
     OpenApiRouter::new()
         .routes(routes!(sdk))
@@ -90,6 +126,18 @@ pub(super) fn router<S: Clone + Send + Sync + 'static>() -> OpenApiRouter<S> {
         .routes(routes!(docs_redirect))
         .routes(routes!(docs_page))
         .routes(routes!(docs))
+}
+
+/// The routes of the admin panel, which are no part of the described API; its
+/// requests go to `/admin/api`. The one module of the SDK that it uses is below
+/// `/admin` too, so that an address that serves only this has the whole of it.
+pub(super) fn admin_router<S: Clone + Send + Sync + 'static>() -> Router<S> {
+    Router::new()
+        .route("/admin", get(|| async { Redirect::permanent("admin/") }))
+        .route("/admin/", get(admin_page))
+        .route("/admin/{file}", get(admin))
+        .route("/admin/views/{file}", get(admin_view))
+        .route("/admin/sdk/{file}", get(sdk))
 }
 
 /// Serves a file of the client SDK.
@@ -201,20 +249,36 @@ async fn docs_page(headers: HeaderMap) -> Result<Response, ApiError> {
     page("docs", "index.html", &headers)
 }
 
+async fn admin(Path(file): Path<String>, headers: HeaderMap) -> Result<Response, ApiError> {
+    page("admin", &file, &headers)
+}
+
+async fn admin_view(Path(file): Path<String>, headers: HeaderMap) -> Result<Response, ApiError> {
+    page("admin/views", &file, &headers)
+}
+
+async fn admin_page(headers: HeaderMap) -> Result<Response, ApiError> {
+    page("admin", "index.html", &headers)
+}
+
 fn page(directory: &str, file: &str, headers: &HeaderMap) -> Result<Response, ApiError> {
-    let wanted = |page: &Page| page.path.split_once('/') == Some((directory, file));
+    let wanted = |page: &Page| page.path.rsplit_once('/') == Some((directory, file));
     let index = PAGES
         .iter()
         .position(wanted)
         .ok_or_else(|| ApiError::of_status(StatusCode::NOT_FOUND))?;
     let (page, etag) = (&PAGES[index], &ETAGS[index]);
+    let policy = match directory {
+        "admin" | "admin/views" => ADMIN_POLICY,
+        _ => POLICY,
+    };
     let common = [
         (header::ETAG, etag.as_str()),
         // A browser asks every time, so that a new gateway's SDK and page are
         // never mixed with an old one's; the answer is a short 304.
         (header::CACHE_CONTROL, "no-cache"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::CONTENT_SECURITY_POLICY, policy),
         (header::REFERRER_POLICY, "no-referrer"),
     ];
     if is_known(headers, etag) {
@@ -256,10 +320,11 @@ mod tests {
     #[test]
     fn every_file_for_browsers_is_served() {
         let web = FilePath::new(env!("CARGO_MANIFEST_DIR")).join("web");
-        for directory in ["sdk", "phone", "docs"] {
+        for directory in ["sdk", "phone", "docs", "admin", "admin/views"] {
             for entry in fs::read_dir(web.join(directory)).unwrap() {
-                let name = entry.unwrap().file_name().into_string().unwrap();
-                if name.ends_with(".test.js") {
+                let entry = entry.unwrap();
+                let name = entry.file_name().into_string().unwrap();
+                if name.ends_with(".test.js") || entry.path().is_dir() {
                     continue;
                 }
                 let reply = page(directory, &name, &HeaderMap::new()).unwrap();
@@ -296,9 +361,20 @@ mod tests {
     }
 
     #[test]
+    fn the_panel_runs_no_inline_script_and_is_shown_in_no_frame() {
+        let reply = page("admin", "index.html", &HeaderMap::new()).unwrap();
+        let policy = reply.headers()[header::CONTENT_SECURITY_POLICY]
+            .to_str()
+            .unwrap();
+        assert!(policy.contains("frame-ancestors 'none'"), "{policy}");
+        assert!(!policy.contains("unsafe"), "{policy}");
+    }
+
+    #[test]
     fn nothing_else_is_served() {
         for (directory, file) in [
             ("sdk", "../phone/main.js"),
+            ("admin", "views/calls.js"),
             ("sdk", "main.js"),
             ("phone", ""),
         ] {

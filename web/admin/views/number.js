@@ -1,0 +1,110 @@
+// One number: made, changed, removed, or shown where it is not ours to change.
+
+import { get, post, put, remove } from '../api.js';
+import { badge, button, empty, facts, fill, h } from '../dom.js';
+import { origin, security } from '../format.js';
+import { complain, confirm, form, notify } from '../ui.js';
+import { recordFields } from './number-fields.js';
+import { editLink, testLink } from './numbers.js';
+
+export const SECTION = 'numbers';
+
+export async function show(view) {
+  const [wanted] = view.rest;
+  const apps = (await get('apps', {}, { signal: view.signal })).apps.filter((app) => !app.ignored).map((app) => app.app_id);
+  if (!wanted) return make(view, apps, { subnets: [], app_id: view.query.app ?? 'root' }, 'Add a number');
+  let found;
+  try {
+    found = await get(['numbers', wanted], {}, { signal: view.signal });
+  } catch (error) {
+    if (error.status !== 404) throw error;
+    const add = h('a', { class: 'button primary', href: '#/number' }, 'Add a number');
+    view.root.append(view.head(wanted), empty('This number is not in the book', 'It may have been removed, or the sync URL no longer has it.', add));
+    return undefined;
+  }
+  const all = [found.number, ...found.others];
+  const ours = all.find((number) => number.editable);
+  if (view.query.copy !== undefined && !ours) return make(view, apps, found.number, `Override ${wanted}`);
+  return ours ? edit(view, apps, ours, all) : readOnly(view, found.number, all);
+}
+
+/** Another entry of this number, and which of them counts. */
+function siblings(all, shown) {
+  const rest = all.filter((number) => number !== shown);
+  if (rest.length === 0 && !shown.ignored) return null;
+  const word = (number) => origin(number.origin)[0];
+  const counts = all.find((number) => !number.ignored);
+  return h('div', { class: 'banner', data: { kind: shown.ignored ? 'fair' : 'info' } },
+    shown.ignored ? `This entry is ignored: ${shown.ignored}.` : `This entry counts. There is another of the same number from ${rest.map(word).join(' and ')}.`,
+    counts && counts !== shown ? ` What counts is the entry from ${word(counts)}.` : '');
+}
+
+function make(view, apps, record, title) {
+  const fields = recordFields(record, apps, { isNew: true });
+  const send = async () => {
+    const { number } = await post('numbers', fields.read());
+    notify(`${number.number} is in the book and counts from now on.`);
+    location.hash = editLink(number.number);
+  };
+  view.root.append(view.head(title), h('div', { class: 'card' },
+    form({ label: title, submit: 'Add number', send, cancel: h('a', { class: 'button quiet', href: '#/numbers' }, 'Cancel') }, fields.elements)));
+}
+
+function edit(view, apps, record, all) {
+  const fields = recordFields(record, apps, { isNew: false });
+  const send = async () => {
+    const { number } = await put(['numbers', record.number], fields.read());
+    notify(`${number.number} is saved and counts for the next call.`);
+    if (number.number !== record.number) location.replace(editLink(number.number));
+    else fields.saved(number);
+  };
+  const drop = async () => {
+    const last = all.length === 1;
+    const sure = await confirm(`Remove ${record.number}?`, last ? 'Calls to it are refused with 404 from then on. Calls that are on go on.' : 'The other entry of the same number counts from then on. Calls that are on go on.', 'Remove');
+    if (!sure) return;
+    try {
+      await remove(['numbers', record.number]);
+      notify(`${record.number} is removed.`);
+      location.hash = '#/numbers';
+    } catch (error) {
+      complain(error);
+    }
+  };
+  view.root.append(
+    view.head(record.number, h('a', { class: 'button quiet', href: testLink(record.number) }, 'Test a call'), button('Remove', drop, { kind: 'danger' })),
+    ...[siblings(all, record)].filter(Boolean),
+    h('div', { class: 'card' }, form({ label: 'Number', submit: 'Save', send, cancel: h('a', { class: 'button quiet', href: '#/numbers' }, 'Back to the list') }, fields.elements)));
+}
+
+function readOnly(view, record, all) {
+  const isSync = record.origin === 'sync';
+  const override = isSync && h('a', { class: 'button quiet', href: `${editLink(record.number)}?copy` }, 'Override here');
+  const words = isSync
+    ? 'This number comes from the sync URL and is changed there. An entry made here overrides it.'
+    : 'This number is set in the configuration file. Change it there and reload the configuration under System.';
+  view.root.append(
+    view.head(record.number, override, h('a', { class: 'button quiet', href: testLink(record.number) }, 'Test a call')),
+    h('div', { class: 'banner', data: { kind: 'info' } }, words),
+    ...[siblings(all, record)].filter(Boolean),
+    fill(h('div', { class: 'card' }), sheet(record)));
+}
+
+function sheet(record) {
+  const answer = record.answer?.room ? `Into room ${record.answer.room}` : record.answer === 'echo' ? 'Echo test' : 'The app is asked';
+  return facts([
+    ['App', record.app_id],
+    ['Origin', badge(origin(record.origin)[0])],
+    ['Who may call in', record.subnets.length > 0 ? record.subnets.join(', ') : 'nobody: the list of networks is empty'],
+    ['Callers log in as', record.auth?.username],
+    ['What happens', answer],
+    ['Name in the room', record.answer?.peer],
+    ['Hook', record.hook],
+    ['Hook body', record.hook && (record.hook_content_type ?? 'Json')],
+    ['Client told', record.client_id],
+    ['Dials through', record.sip_server],
+    ['Outbound proxy', record.sip_proxy],
+    ['Dials as', record.sip_auth?.username],
+    ['Encryption', record.srtp],
+    ['Keys', record.srtp && record.srtp !== 'off' ? security(record.srtp_keying) : null],
+  ]);
+}
