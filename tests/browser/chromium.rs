@@ -136,6 +136,19 @@ impl Browser {
         browser
     }
 
+    /// Runs a script in every page that is loaded from now on, before the
+    /// page's own.
+    #[track_caller]
+    pub fn prepare(&mut self, code: &str) {
+        self.ask(json!({ "do": "prepare", "code": code }));
+    }
+
+    /// Makes the window this large, in CSS pixels.
+    #[track_caller]
+    pub fn resize(&mut self, width: u32, height: u32) {
+        self.ask(json!({ "do": "resize", "width": width, "height": height }));
+    }
+
     /// Loads a page.
     #[track_caller]
     pub fn open(&mut self, url: &str) {

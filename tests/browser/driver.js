@@ -58,6 +58,13 @@ const commands = {
       if (response.status() >= 400) note(`${response.status()} ${response.request().method()} ${response.url()}`);
     });
   },
+  /** Runs a script in every page from now on, before the page's own. */
+  async prepare({ code }) {
+    await context.addInitScript(code);
+  },
+  async resize({ width, height }) {
+    await page.setViewportSize({ width, height });
+  },
   async open({ url }) {
     await page.goto(url, { waitUntil: 'load' });
   },

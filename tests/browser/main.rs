@@ -10,6 +10,7 @@ mod chromium;
 mod joining;
 mod network;
 mod page;
+mod panel;
 mod rooms;
 mod scene;
 mod sdk;

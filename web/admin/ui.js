@@ -42,7 +42,10 @@ export function dialog(title, build, { closable = true } = {}) {
 /** Escape does not close this dialog. */
 export function stayOpen(element) {
   element.oncancel = (event) => event.preventDefault();
-  element.onkeydown = (event) => event.key === 'Escape' && event.preventDefault();
+  // What such a handler returns counts, too: false would swallow every key.
+  element.onkeydown = (event) => {
+    if (event.key === 'Escape') event.preventDefault();
+  };
 }
 
 /** Asks before something that cannot be undone; resolves to true or false. */
