@@ -107,7 +107,7 @@ function columns(state) {
     {
       label: 'Room',
       className: 'wide',
-      version: (call) => JSON.stringify([call.streaming, others(call, state.rooms)]),
+      version: (call) => JSON.stringify([call.state, call.streaming, others(call, state.rooms)]),
       nodes: (call) => roomOf(call, state.rooms),
     },
     { label: 'Codec', className: 'codec', version: (call) => [call.media?.codec, call.security].join(), nodes: (call) => soundOf(call) },
@@ -130,7 +130,7 @@ export function numbersOf(call) {
 }
 
 function roomOf(call, rooms) {
-  if (!call.streaming) return h('span', { class: 'soft' }, 'not in a room yet');
+  if (!call.streaming) return h('span', { class: 'soft' }, call.state === 'active' ? 'no room' : 'not in a room yet');
   const peers = others(call, rooms);
   const company = peers.length === 0 ? 'alone' : `with ${peers.map((peer) => `${peer.peer} (${kindOf(peer)})`).join(', ')}`;
   return [h('span', { class: 'strong' }, call.streaming.room), ' ', h('span', { class: 'second' }, company)];

@@ -2,7 +2,7 @@
 
 import { asSentence, get, post } from '../api.js';
 import { ago, badge, button, empty, facts, fill, h, icon, table } from '../dom.js';
-import { count, fullTime, span } from '../format.js';
+import { count, counted, fullTime, span } from '../format.js';
 import { complain, notify } from '../ui.js';
 
 export const SECTION = 'system';
@@ -93,7 +93,7 @@ function gateway(system) {
     ['API', listeners.api],
     ['Admin', listeners.admin ?? (listeners.api ? 'with the API' : null)],
     ['SIP', listeners.sip?.join(', ')],
-    ['Book', `${count(book.numbers)} numbers of ${count(book.apps)} apps, ${count(book.ignored)} ignored`],
+    ['Book', `${counted(book.numbers, 'number')} of ${counted(book.apps, 'app')}, ${count(book.ignored)} ignored`],
     ['Database', `${count(store.changes_queued)} changes queued, ${count(store.changes_failed)} failed`],
     ['Hooks queued', count(hooks.queued)],
     ['WebSockets', count(system.websockets)],
