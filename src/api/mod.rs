@@ -28,7 +28,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use axum::Router;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
@@ -97,8 +96,6 @@ use registry::Registry;
 use reload::Reload;
 use sync::Sync as BookSync;
 
-/// Where the admin API is.
-const ADMIN: &str = "/admin/api";
 /// A shard that does not answer within this is overloaded.
 const SHARD_TIMEOUT: Duration = Duration::from_secs(5);
 /// Name look-ups at a time.
@@ -354,16 +351,15 @@ impl Api {
             let hooks = shared.hooks.clone();
             async move { hooks.keep().await }
         });
-        let admin = admin::router(shared.clone());
+        let admin = admin::site(shared.clone());
         let api = routes::router(shared.clone());
         let router = match listeners.admin {
             Some(_) => api,
-            None => api.nest(ADMIN, admin.clone()),
+            None => api.merge(admin.clone()),
         };
         let (stop_admin, admin_stopped) = oneshot::channel();
         let admin = listeners.admin.map(|listener| {
-            let router = Router::new().nest(ADMIN, admin);
-            tokio::spawn(server::serve(listener, router, async {
+            tokio::spawn(server::serve(listener, admin, async {
                 let _ = admin_stopped.await;
             }))
         });

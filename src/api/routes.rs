@@ -36,7 +36,6 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
     });
     let (router, _) = described().split_for_parts();
     router
-        .merge(pages::admin_router())
         .fallback(|| async { ApiError::of_status(StatusCode::NOT_FOUND) })
         .with_state(shared)
         .layer(from_fn_with_state(guard, around))

@@ -62,8 +62,8 @@ globalThis.fakeAdmin = (() => {
       };
     }),
     deliveries: [
-      { id: 'h1', app_id: 'support', call_id: 'c1', url: 'https://support.example.com/calls', event: 'incoming.accepted', created_ms: minutes(3), attempts: 4, next_try_ms: now + 9000, expires_ms: now + 3_600_000, state: 'pending', last_error: 'the hook answered 502', last_status: 502, body: { timestamp: minutes(3), call_id: 'c1', incoming: { accepted: {} } }, last_response: '<html>Bad gateway</html>' },
-      { id: 'h2', app_id: 'billing', call_id: 'r3', url: 'https://billing.example.com/hook', event: 'incoming.ended', created_ms: minutes(700), attempts: 31, next_try_ms: null, state: 'dead', last_error: 'connection refused', body: { timestamp: minutes(700), call_id: 'r3', incoming: { ended: {} } } },
+      { id: 'h1', app_id: 'support', call_id: 'c1', url: 'https://support.example.com/calls', event: 'incoming.accepted', created_ms: minutes(3), attempts: 4, next_attempt_ms: now + 9000, expires_ms: now + 3_600_000, state: 'pending', last_error: 'the hook answered 502', last_status: 502, body: { timestamp: minutes(3), call_id: 'c1', incoming: { accepted: {} } }, last_response: '<html>Bad gateway</html>' },
+      { id: 'h2', app_id: 'billing', call_id: 'r3', url: 'https://billing.example.com/hook', event: 'incoming.ended', created_ms: minutes(700), attempts: 31, next_attempt_ms: null, state: 'dead', last_error: 'connection refused', body: { timestamp: minutes(700), call_id: 'r3', incoming: { ended: {} } } },
       { id: 'h3', app_id: 'support', call_id: 'r1', url: 'https://support.example.com/calls', event: 'incoming.ended', created_ms: minutes(50), attempts: 1, state: 'delivered', last_status: 204, body: {} },
     ],
     sync: {
@@ -179,9 +179,9 @@ globalThis.fakeAdmin = (() => {
       fake.tell();
     },
     'GET rooms': () => ({ rooms: fake.rooms }),
-    'GET records': (_, __, { number: name, result, direction, before, limit }) => {
+    'GET records': (_, __, { number: name, result, direction, cursor, limit }) => {
       const found = fake.records.filter((each) => (!name || [each.from_number, each.to_number].includes(name)) && (!result || each.result === result) && (!direction || each.direction === direction));
-      const start = Number(before ?? 0);
+      const start = Number(cursor ?? 0);
       const end = start + Number(limit);
       return { records: found.slice(start, end), next: end < found.length ? String(end) : null };
     },
@@ -190,7 +190,7 @@ globalThis.fakeAdmin = (() => {
       const found = fake.deliveries.filter((each) => (!state || each.state === state) && (!call_id || each.call_id === call_id));
       const counts = { pending: 0, dead: 0, delivered: 0 };
       for (const each of fake.deliveries) counts[each.state] += 1;
-      return { deliveries: structuredClone(found), total: found.length, counts };
+      return { deliveries: structuredClone(found), next: null, counts };
     },
     'GET hooks/*': (_, [id]) => ({ delivery: one(fake.deliveries, (each) => each.id === id) }),
     'POST hooks/*/retry': (_, [id]) => {

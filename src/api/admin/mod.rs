@@ -26,6 +26,7 @@ use crate::store::Store;
 
 use super::Shared;
 use super::error::ApiError;
+use super::pages;
 use super::routes::{in_envelope, limited};
 
 mod apps;
@@ -125,8 +126,21 @@ impl Admin {
     }
 }
 
+/// The panel and its API, which are there only if they are not turned off.
+pub(super) fn site(shared: Arc<Shared>) -> Router {
+    let page = pages::admin_router().layer(from_fn_with_state(shared.clone(), turned_on));
+    Router::new().nest("/admin/api", router(shared)).merge(page)
+}
+
+async fn turned_on(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    match shared.admin.settings().enabled {
+        true => in_envelope(next.run(request).await),
+        false => ApiError::of_status(StatusCode::NOT_FOUND).into_response(),
+    }
+}
+
 /// The routes below `/admin/api`.
-pub(super) fn router(shared: Arc<Shared>) -> Router {
+fn router(shared: Arc<Shared>) -> Router {
     let open = Router::new()
         .route("/session", get(login::session))
         .route("/setup", post(login::setup))

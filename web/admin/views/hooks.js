@@ -2,7 +2,7 @@
 
 import { get, post, remove } from '../api.js';
 import { ago, badge, button, empty, facts, fill, h, setText, table } from '../dom.js';
-import { count, counted, fullTime, relative, time } from '../format.js';
+import { count, fullTime, relative, time } from '../format.js';
 import { complain, confirm, notify, pager, segments } from '../ui.js';
 
 export const SECTION = 'hooks';
@@ -20,30 +20,35 @@ function stateWord({ state, attempts, last_error: error }) {
 export async function show(view) {
   if (view.rest[0]) return one(view, view.rest[0]);
   const query = { state: '', app: '', call: '', ...view.query };
-  let offset = 0;
+  /** Where the pages before this one began. */
+  const earlier = [];
+  let before = null;
+  let next = null;
   const place = h('div', { class: 'card flush' });
   const summary = h('p', { class: 'soft', role: 'status' });
   const refresh = async () => {
-    const data = await get('hooks', { state: query.state, app: query.app, call_id: query.call, limit: LIMIT, offset }, { signal: view.signal });
+    const data = await get('hooks', { state: query.state, app: query.app, call_id: query.call, limit: LIMIT, before }, { signal: view.signal });
     if (data.deliveries.length === 0) fill(place, nothing(query));
     else {
       if (list.element.parentNode !== place) fill(place, list.element);
       list.show(data.deliveries);
     }
     if (data.counts) setText(summary, `${count(data.counts.pending)} on their way · ${count(data.counts.dead)} given up`);
-    const last = offset + data.deliveries.length;
-    const total = data.total ?? last;
-    pages.show({ said: total > LIMIT ? `${count(offset + 1)}–${count(last)} of ${counted(total, 'delivery').replace('deliverys', 'deliveries')}` : '', before: offset > 0, after: last < total });
+    next = data.next ?? null;
+    const said = earlier.length > 0 ? `Page ${earlier.length + 1}` : next !== null ? 'The newest' : '';
+    pages.show({ said, before: earlier.length > 0, after: next !== null });
   };
   const again = () => refresh().catch(complain);
   const list = table({ caption: 'Hook deliveries', key: (delivery) => delivery.id, columns: columns(again) });
   const pages = pager((way) => {
-    offset = Math.max(0, offset + way * LIMIT);
+    if (way > 0) earlier.push(before);
+    before = way > 0 ? next : earlier.pop() ?? null;
     again();
   });
   const choose = (state) => {
     query.state = state;
-    offset = 0;
+    earlier.length = 0;
+    before = null;
     view.setQuery(query);
     again();
   };
@@ -72,11 +77,11 @@ function columns(again) {
     { label: 'Happened', className: 'when', text: (delivery) => time(delivery.created_ms) },
     { label: 'Attempts', className: 'number', text: (delivery) => count(delivery.attempts) },
     { label: 'Last problem', className: 'wide', text: (delivery) => problem(delivery) },
-    { label: 'Actions', hidden: true, className: 'act', version: (delivery) => delivery.state, nodes: (delivery) => (delivery.state === 'delivered' ? '' : actions(delivery, again)) },
+    { label: 'Actions', hidden: true, className: 'act', version: (delivery) => delivery.state, nodes: (delivery) => (delivery.state === 'dead' ? actions(delivery, again) : '') },
   ];
 }
 
-function problem({ last_error: error, last_status: status, state, next_try_ms: next }) {
+function problem({ last_error: error, last_status: status, state, next_attempt_ms: next }) {
   const words = error ?? (status >= 300 ? `answered ${status}` : null);
   if (!words) return '–';
   return state === 'pending' && next ? `${words}; next try ${relative(next)}` : words;
@@ -133,14 +138,14 @@ function sheet(delivery, again) {
   return [
     h('section', { class: 'card', 'aria-label': 'Overview' },
       h('div', { class: 'sheet-head' }, h('p', { class: 'big' }, delivery.event || 'Event'), badge(...stateWord(delivery)),
-        delivery.state !== 'delivered' && h('div', { class: 'actions' }, actions(delivery, again))),
+        delivery.state === 'dead' && h('div', { class: 'actions' }, actions(delivery, again))),
       facts([
         ['To', delivery.url],
         ['App', delivery.app_id],
         ['Call', h('a', { href: `#/records/${encodeURIComponent(delivery.call_id)}` }, h('code', {}, delivery.call_id))],
         ['Happened', fullTime(delivery.created_ms)],
         ['Attempts', count(delivery.attempts)],
-        ['Next try', delivery.state === 'pending' && delivery.next_try_ms ? ago(delivery.next_try_ms) : null],
+        ['Next try', delivery.state === 'pending' && delivery.next_attempt_ms ? ago(delivery.next_attempt_ms) : null],
         ['Given up', delivery.state === 'pending' && delivery.expires_ms ? ago(delivery.expires_ms) : null],
         ['Last changed', delivery.changed_ms && fullTime(delivery.changed_ms)],
         ['Last problem', delivery.last_error],

@@ -30,7 +30,7 @@ export async function show(view) {
   const load = async () => {
     const asked = filters(query);
     csv.href = address('records.csv', asked);
-    const data = await get('records', { ...asked, limit: LIMIT, before }, { signal: view.signal });
+    const data = await get('records', { ...asked, limit: LIMIT, cursor: before }, { signal: view.signal });
     next = data.next ?? null;
     if (data.records.length === 0) fill(place, nothing(query));
     else {
@@ -73,7 +73,7 @@ export async function show(view) {
 /** The day a user names begins and ends in the browser's zone. */
 function filters({ number, from, to, direction, result, app }) {
   const start = (text) => (text ? new Date(`${text}T00:00:00`).getTime() : null);
-  return { number, direction, result, app, from_ms: start(from), to_ms: to ? start(to) + DAY_MS : null };
+  return { number, direction, result, app, since: start(from), until: to ? start(to) + DAY_MS : null };
 }
 
 const COLUMNS = [
