@@ -4,11 +4,9 @@
 
 use std::sync::LazyLock;
 
-use axum::Router;
 use axum::extract::Path;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
-use axum::routing::get;
 use sha2::{Digest, Sha256};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -128,18 +126,6 @@ pub(super) fn router<S: Clone + Send + Sync + 'static>() -> OpenApiRouter<S> {
         .routes(routes!(docs))
 }
 
-/// The routes of the admin panel, which are no part of the described API; its
-/// requests go to `/admin/api`. The one module of the SDK that it uses is below
-/// `/admin` too, so that an address that serves only this has the whole of it.
-pub(super) fn admin_router<S: Clone + Send + Sync + 'static>() -> Router<S> {
-    Router::new()
-        .route("/admin", get(|| async { Redirect::permanent("admin/") }))
-        .route("/admin/", get(admin_page))
-        .route("/admin/{file}", get(admin))
-        .route("/admin/views/{file}", get(admin_view))
-        .route("/admin/sdk/{file}", get(sdk))
-}
-
 /// Serves a file of the client SDK.
 #[utoipa::path(
     get,
@@ -249,19 +235,8 @@ async fn docs_page(headers: HeaderMap) -> Result<Response, ApiError> {
     page("docs", "index.html", &headers)
 }
 
-async fn admin(Path(file): Path<String>, headers: HeaderMap) -> Result<Response, ApiError> {
-    page("admin", &file, &headers)
-}
-
-async fn admin_view(Path(file): Path<String>, headers: HeaderMap) -> Result<Response, ApiError> {
-    page("admin/views", &file, &headers)
-}
-
-async fn admin_page(headers: HeaderMap) -> Result<Response, ApiError> {
-    page("admin", "index.html", &headers)
-}
-
-fn page(directory: &str, file: &str, headers: &HeaderMap) -> Result<Response, ApiError> {
+/// The file of this name below this directory of `web`.
+pub(super) fn page(directory: &str, file: &str, headers: &HeaderMap) -> Result<Response, ApiError> {
     let wanted = |page: &Page| page.path.rsplit_once('/') == Some((directory, file));
     let index = PAGES
         .iter()

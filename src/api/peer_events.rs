@@ -1,7 +1,7 @@
 //! `GET /rooms/{room}/peers/{peer}/{id}/events`: what a WebRTC peer has to
 //! hear of beside its media, as server-sent events.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use serde_json::json;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::call::event::WebEvent;
 use crate::call::request::{CallError, Stream};
@@ -29,10 +30,23 @@ const ON_ITS_WAY_STEP: Duration = Duration::from_millis(20);
 /// A comment this often keeps proxies from closing the stream.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
+/// A peer that is gone may ask for this long why: the end of one that was
+/// refused overtakes its first question.
+const LEFT_KEPT: Duration = Duration::from_secs(10);
+/// Peers that are gone and can still ask; the oldest goes first.
+const MAX_LEFT: usize = 1_024;
+
 /// The WebRTC peers there are.
 #[derive(Default)]
 pub struct WebPeers {
-    peers: Mutex<HashMap<CallId, WebPeer>>,
+    known: Mutex<Known>,
+}
+
+/// Those that are in a room, and for a while those that were.
+#[derive(Default)]
+struct Known {
+    peers: HashMap<CallId, WebPeer>,
+    left: VecDeque<(Instant, CallId)>,
 }
 
 struct WebPeer {
@@ -54,7 +68,9 @@ struct View {
 impl WebPeers {
     /// Takes in what a shard tells.
     pub fn take(&self, id: CallId, event: WebEvent) {
-        let mut peers = self.peers();
+        let mut known = self.known();
+        known.forget_old(Instant::now());
+        let peers = &mut known.peers;
         match event {
             WebEvent::Joined { room, peer } => {
                 let view = watch::Sender::new(View::default());
@@ -71,22 +87,36 @@ impl WebPeers {
                 }
             }
             WebEvent::Left(reason) => {
-                if let Some(peer) = peers.remove(&id) {
+                if let Some(peer) = peers.get(&id) {
                     peer.view.send_modify(|view| view.left = Some(reason));
+                    known.left.push_back((Instant::now(), id));
                 }
             }
         }
     }
 
     fn subscribe(&self, id: CallId, stream: &Stream) -> Option<watch::Receiver<View>> {
-        let peers = self.peers();
-        let peer = peers.get(&id)?;
+        let known = self.known();
+        let peer = known.peers.get(&id)?;
         let same = peer.room == stream.room && peer.peer == stream.peer;
         same.then(|| peer.view.subscribe())
     }
 
-    fn peers(&self) -> MutexGuard<'_, HashMap<CallId, WebPeer>> {
-        self.peers.lock().unwrap_or_else(PoisonError::into_inner)
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn forget_old(&mut self, now: Instant) {
+        while let Some((since, id)) = self.left.front().copied() {
+            let old = now.duration_since(since) >= LEFT_KEPT;
+            if !old && self.left.len() <= MAX_LEFT {
+                return;
+            }
+            self.left.pop_front();
+            self.peers.remove(&id);
+        }
     }
 }
 

@@ -1,5 +1,6 @@
-//! The admin panel, as its user sees it: the page comes from the gateway, its
-//! API is `fake_admin.js`.
+//! The admin panel, as its user sees it: the page comes from the gateway; its
+//! API too in the first test, and is `fake_admin.js` in the others, which can be
+//! made to misbehave.
 
 use std::path::Path;
 
@@ -9,6 +10,7 @@ use crate::chromium::Browser;
 use crate::network::Family;
 use crate::scene::{self, BROWSER_HERTZ};
 use crate::support::Gateway;
+use crate::support::baresip::Codec;
 
 const PASSWORD: &str = "correct horse battery";
 /// A markup that would run, were it ever taken as markup.
@@ -66,6 +68,51 @@ fn go(browser: &mut Browser, place: &str) {
 /// What the page asked the gateway for, changes only.
 fn changes(browser: &mut Browser) -> Value {
     browser.evaluate("fakeAdmin.requests.filter((request) => !request.startsWith('GET'))")
+}
+
+/// A hook that nobody listens at, so that its events are given up.
+const DEAD_HOOK: &str = "http://10.99.0.1:9/calls";
+
+#[test]
+fn an_operator_adds_a_number_hangs_a_call_up_finds_its_record_and_retries_a_hook() {
+    let mut gateway = scene::on_network(Family::V4)
+        .env("RINGWIRE_ADMIN_PASSWORD", PASSWORD)
+        .hooks("give_up_s = 1")
+        .start();
+    let phone = scene::phone(&mut gateway, Codec::Pcma);
+    let mut browser = Browser::hearing(BROWSER_HERTZ).start();
+    browser.open(&format!("http://{}/admin/#/numbers", gateway.http()));
+    browser.wait_for_text("#login", "Log in");
+    browser.fill("#login input[type=password]", PASSWORD);
+    browser.press("Enter");
+
+    browser.click("text=Add a number");
+    browser.fill("[name=number]", "+49301234567");
+    browser.fill("[name=subnets]", "192.0.2.0/24");
+    browser.press("Tab");
+    browser.click("button:has-text('Add number')");
+    browser.wait_for_text("main h1", "+49301234567");
+    go(
+        &mut browser,
+        "test?number=%2B49301234567&source=198.51.100.1",
+    );
+    browser.wait_for_text(".result", "403");
+
+    scene::dial(&gateway, &phone, &json!({ "hook": DEAD_HOOK }));
+    go(&mut browser, "calls");
+    browser.click("tr:has-text('2000') button");
+    browser.click("dialog .danger");
+    phone.wait_for("CALL_CLOSED");
+    go(&mut browser, "records?number=2000");
+    browser.click("main td.main a");
+    browser.wait_for_text("main h1", "Call record");
+    browser.wait_for_text("main", "Hung up by the application or here");
+
+    go(&mut browser, "hooks?state=dead");
+    browser.click("main tbody button:has-text('Retry')");
+    browser.wait_for_text("#notices", "It is being tried again.");
+    go(&mut browser, "system");
+    browser.wait_for_text("main", env!("CARGO_PKG_VERSION"));
 }
 
 #[test]

@@ -26,7 +26,6 @@ use crate::store::Store;
 
 use super::Shared;
 use super::error::ApiError;
-use super::pages;
 use super::routes::{in_envelope, limited};
 
 mod apps;
@@ -37,6 +36,7 @@ mod live;
 mod login;
 mod number_test;
 mod numbers;
+mod page;
 mod password;
 mod records;
 mod sessions;
@@ -128,7 +128,7 @@ impl Admin {
 
 /// The panel and its API, which are there only if they are not turned off.
 pub(super) fn site(shared: Arc<Shared>) -> Router {
-    let page = pages::admin_router().layer(from_fn_with_state(shared.clone(), turned_on));
+    let page = page::router().layer(from_fn_with_state(shared.clone(), turned_on));
     Router::new().nest("/admin/api", router(shared)).merge(page)
 }
 
