@@ -41,6 +41,10 @@ use crate::trace::TraceSettings;
 const SESSIONS_PER_CALL: usize = 4;
 const TRANSACTIONS_PER_CALL: usize = 16;
 
+/// How long an address may be in use at start, and how often it is tried.
+const BIND_PATIENCE: Duration = Duration::from_secs(2);
+const BIND_PAUSE: Duration = Duration::from_millis(20);
+
 /// How much longer a call waits for a media server than the api does, which
 /// therefore is the one to say why.
 const SERVER_GRACE: Duration = Duration::from_secs(2);
@@ -232,6 +236,20 @@ pub fn start(
     })
 }
 
+/// Binds; an address that is in use may be that of a gateway that was killed
+/// just now, whose ring the kernel has not yet taken down.
+fn bind_patiently(address: SocketAddr) -> io::Result<UdpSocket> {
+    let deadline = Instant::now() + BIND_PATIENCE;
+    loop {
+        match UdpSocket::bind(address) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline => {
+                std::thread::sleep(BIND_PAUSE);
+            }
+            result => return result,
+        }
+    }
+}
+
 /// One set of SIP sockets per shard, all on the same addresses.
 fn bind_listeners(config: &Config, shards: u8) -> Result<Vec<Vec<UdpSocket>>, StartError> {
     let mut sets: Vec<Vec<UdpSocket>> = (0..shards).map(|_| Vec::new()).collect();
@@ -240,7 +258,7 @@ fn bind_listeners(config: &Config, shards: u8) -> Result<Vec<Vec<UdpSocket>>, St
         // SO_REUSEPORT would let a second gateway share our port unseen, so a
         // socket without it asks first whether the port is free.
         let address = {
-            let probe = UdpSocket::bind(address).map_err(refused)?;
+            let probe = bind_patiently(address).map_err(refused)?;
             probe.local_addr().map_err(refused)?
         };
         for set in &mut sets {

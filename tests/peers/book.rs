@@ -60,6 +60,7 @@ fn a_fetched_number_is_called_until_it_is_gone_and_a_fetched_app_has_its_secret(
     let apps = json!([{ "app_id": "shop", "app_secret": "the-shop's-secret" }]);
     let lists = Lists::start(json!([echo("7001"), echo("7002")]), apps);
     let mut gateway = Gateway::with()
+        .rtp("port_reuse_delay_s = 0")
         .sync(&format!(
             "numbers_url = \"{0}/numbers\"\napps_url = \"{0}/apps\"\ninterval_s = 1",
             lists.url
@@ -69,13 +70,27 @@ fn a_fetched_number_is_called_until_it_is_gone_and_a_fetched_app_has_its_secret(
     eventually("the app is fetched", || {
         (shop.get("/calls").status == 200).then_some(())
     });
+    // Each answered call is ended, so that there are ports for the next.
+    let end_all = || {
+        let calls = shop.get("/calls").data()["calls"].clone();
+        for call in calls.as_array().into_iter().flatten() {
+            if let Some(id) = call["call_id"]
+                .as_str()
+                .filter(|_| call["state"] != "ended")
+            {
+                shop.send("DELETE", &format!("/call/{id}"), None).ok();
+            }
+        }
+    };
     eventually("the number is fetched", || {
         (call(&mut gateway, "7001") == 200).then_some(())
     });
     *lists.numbers.lock().expect("the numbers") = json!([echo("7002")]);
     eventually("the number is gone", || {
+        end_all();
         (call(&mut gateway, "7001") == 404).then_some(())
     });
+    end_all();
     assert_eq!(call(&mut gateway, "7002"), 200);
 }
 

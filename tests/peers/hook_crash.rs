@@ -132,8 +132,15 @@ fn what_is_in_the_outbox_is_delivered_in_order_however_often_the_gateway_is_kill
             "what was posted of {call} is what was kept, in order"
         );
         let names: Vec<&str> = events.iter().map(|(_, name)| name.as_str()).collect();
-        assert_eq!(names, EVENTS[..names.len()], "{call} has no gap");
-        whole += usize::from(names.len() == EVENTS.len());
+        let own = names.iter().zip(EVENTS).take_while(|(a, b)| **a == *b);
+        let own = own.count();
+        // A call that a crash cut off is told of at the next start.
+        let cut_off: &[&str] = &["outgoing.err", "outgoing.ended"];
+        assert!(
+            names.len() == own || own < EVENTS.len() && names[own..] == *cut_off,
+            "{call} has no gap: {names:?}"
+        );
+        whole += usize::from(own == EVENTS.len());
     }
     assert_eq!(
         seen.len(),

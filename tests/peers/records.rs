@@ -139,13 +139,17 @@ fn a_call_that_the_gateway_did_not_live_to_see_end_is_lost() {
         let record = gateway.api().get(&path).body["data"].clone();
         record["answered_ms"].is_number().then_some(())
     });
-    hook.wait_for("outgoing.sip.accepted");
+    hook.wait_for("outgoing.sip.accepted 200");
 
     gateway.crash_and_restart();
     let events = hook.events_to_the_end();
     assert_eq!(
         events,
-        ["outgoing.sip.accepted", "outgoing.err", "outgoing.ended"]
+        [
+            "outgoing.sip.accepted 200",
+            "outgoing.err",
+            "outgoing.ended"
+        ]
     );
     let lost = gateway.api().get(&format!("/call/{}", call.id)).data();
     assert_eq!(
