@@ -53,8 +53,7 @@ pub fn admin(listens: SocketAddr, setup: Option<&KeptSecret>) -> Vec<String> {
     let mut lines = vec![format!("admin panel: http://{listens}/admin/")];
     if let Some(setup) = setup {
         lines.push(format!(
-            "admin password: not set; the panel takes the first one with the setup code {} (it is in {} too, and good for once)",
-            setup.value,
+            "admin password: not set; the panel takes the first one with the setup code in {}, which is good for once",
             setup.file.display()
         ));
     }

@@ -269,7 +269,7 @@ fn an_ended_session_asks_for_the_password_and_goes_on_where_it_was() {
 }
 
 #[test]
-fn a_new_gateway_is_set_up_with_the_code_of_its_log() {
+fn a_new_gateway_is_set_up_with_its_setup_code() {
     let (_gateway, mut browser) = panel_at("apps", false);
     browser.wait_for_text("#login", "Log in");
     browser.prepare("fakeAdmin.setupNeeded = true");

@@ -64,14 +64,14 @@ function setup(done, change) {
       done(await post('setup', { code: code.value.trim(), password: password.value }, { open: true }));
     } catch (error) {
       if (error.code === 'PASSWORD_SET') return change({ setup_needed: false });
-      if (error.code === 'SETUP_CODE_WRONG') Object.assign(error, { field: 'code', problem: 'This is not the code. Look for the latest one in the gateway’s log: each start makes a new one.' });
+      if (error.code === 'SETUP_CODE_WRONG') Object.assign(error, { field: 'code', problem: 'This is not the code. It is in the file that the gateway’s log names.' });
       throw error;
     }
     return undefined;
   };
   return {
     title: 'Set up this gateway',
-    words: 'Nobody has set a password yet. The gateway wrote a setup code into its log when it started: it proves that the gateway is yours.',
+    words: 'Nobody has set a password yet. The gateway wrote a setup code into a file of its data directory, which its log names: it proves that the gateway is yours.',
     element: form({ label: 'First password', submit: 'Set password and log in', send },
       field('code', 'Setup code', code),
       field('password', 'New password', password, 'At least 12 characters.'),
