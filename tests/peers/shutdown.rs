@@ -44,10 +44,11 @@ fn a_draining_gateway_refuses_new_calls_and_ends_with_the_last_one() {
         "sip_server": peer.address().to_string(), "from_number": "1", "to_number": "2",
         "streaming": { "room": "talk", "peer": "p" },
     });
-    let reply = eventually("new calls are refused", || {
-        let reply = gateway.api().post("/call/outgoing", &dial);
-        (reply.status == 503).then_some(reply)
+    // Until the signal has come, a call would be taken, and waited for.
+    eventually("the gateway drains", || {
+        (gateway.api().anonymous().get("/readyz").status == 503).then_some(())
     });
+    let reply = gateway.api().post("/call/outgoing", &dial);
     reply.refused(503, "DRAINING");
     assert!(
         reply.headers.contains_key("retry-after"),
