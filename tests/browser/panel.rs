@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use crate::chromium::Browser;
 use crate::network::Family;
 use crate::scene::{self, BROWSER_HERTZ};
-use crate::support::Gateway;
 use crate::support::baresip::Codec;
+use crate::support::{Gateway, eventually};
 
 const PASSWORD: &str = "correct horse battery";
 /// A markup that would run, were it ever taken as markup.
@@ -104,11 +104,17 @@ fn an_operator_adds_a_number_hangs_a_call_up_finds_its_record_and_retries_a_hook
     browser.click("dialog .danger");
     phone.wait_for("CALL_CLOSED");
     go(&mut browser, "records?number=2000");
+    browser.wait_for_text("main h1", "Call records");
     browser.click("main td.main a");
     browser.wait_for_text("main h1", "Call record");
     browser.wait_for_text("main", "Hung up by the application or here");
 
+    eventually("the hook's events are given up", || {
+        let dead = gateway.api().get("/hooks/deliveries?state=dead").data();
+        (dead["deliveries"].as_array().map(Vec::len) > Some(0)).then_some(())
+    });
     go(&mut browser, "hooks?state=dead");
+    browser.wait_for_text("main h1", "Hook deliveries");
     browser.click("main tbody button:has-text('Retry')");
     browser.wait_for_text("#notices", "It is being tried again.");
     go(&mut browser, "system");
