@@ -14,6 +14,7 @@
 //! | [`sip`] | messages, transactions, dialogs, digest, the user agent | yes |
 //! | [`sdp`] | session descriptions, codecs, offer/answer | yes |
 //! | [`media`] | RTP/RTCP: packet slot, leg table, latching, rewriting | yes |
+//! | [`sound`] | codecs, jitter buffers, mixing, tones, recordings | yes |
 //! | [`trace`] | SIP messages as they were on the wire, secrets masked | yes |
 //! | [`book`] | the number book: who may call what | yes |
 //! | [`call`] | the only room that knows SIP *and* media: calls and rooms | yes |
@@ -34,8 +35,8 @@
 //! `config → book, trace, ids` · `store → book, ids` ·
 //! `banner, logging → config` ·
 //! `shard → io, call, sip, media, sdp, book, trace, config` ·
-//! `call → sip, sdp, media, book, trace` · `io → media::packet, media::dtls, trace, ids` ·
-//! `sip, sdp, media, book, trace → ids, timers`. Where keys are spoken of, `keying`
+//! `call → sip, sdp, media, sound, book, trace` · `io → media::packet, media::dtls, trace, ids` ·
+//! `sip, sdp, media, sound, book, trace → ids, timers`. Where keys are spoken of, `keying`
 //! too; where wall-clock time is, `clock`.
 //!
 //! A pure room names no runtime, socket or clock: `now`, seeds and buffers are
@@ -57,6 +58,7 @@ pub mod media;
 pub mod sdp;
 pub mod shard;
 pub mod sip;
+pub mod sound;
 pub mod store;
 pub mod timers;
 pub mod trace;

@@ -45,7 +45,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "call",
         &[
-            "sip", "sdp", "media", "book", "ids", "timers", "keying", "clock", "trace",
+            "sip", "sdp", "media", "sound", "book", "ids", "timers", "keying", "clock", "trace",
         ],
     ),
     (
@@ -55,6 +55,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("sip", &["ids", "timers"]),
     ("sdp", &["ids", "timers", "keying"]),
     ("media", &["ids", "timers", "keying", "clock"]),
+    ("sound", &["ids", "timers"]),
     ("book", &["ids", "timers", "keying"]),
     ("trace", &["ids"]),
     ("timers", &["ids"]),
@@ -65,14 +66,16 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "lib",
         &[
             "api", "banner", "book", "call", "clock", "config", "doctor", "gateway", "ids", "io",
-            "keying", "logging", "media", "sdp", "shard", "sip", "store", "timers", "trace",
+            "keying", "logging", "media", "sdp", "shard", "sip", "sound", "store", "timers",
+            "trace",
         ],
     ),
 ];
 
 /// Rooms that are handed `now`, seeds and buffers.
 const PURE: &[&str] = &[
-    "ids", "keying", "timers", "clock", "sip", "sdp", "media", "book", "call", "banner", "trace",
+    "ids", "keying", "timers", "clock", "sip", "sdp", "media", "sound", "book", "call", "banner",
+    "trace",
 ];
 
 /// What a pure room does not name.

@@ -1,0 +1,15 @@
+//! Sound: what is inside the packets. Pure: `now`, samples and packets are
+//! handed in, and what comes out is handed back.
+//!
+//! Everything here works in frames of 20 ms of mono PCM, 16 bit, at one of
+//! three rates ([`format::SampleRate`]). A leg's packets become frames in a
+//! receiver (jitter buffer, decoder, concealment), frames are mixed, and what
+//! a listener shall hear becomes payloads in an encoder.
+//!
+//! | file | what it holds |
+//! | --- | --- |
+//! | [`format`] | rates, frames |
+//! | [`codec`] | PCMU, PCMA, G.722, Opus behind one interface |
+
+pub mod codec;
+pub mod format;
