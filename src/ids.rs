@@ -109,6 +109,16 @@ pub struct Ssrc(pub u32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CodecId(pub u8);
 
+impl CodecId {
+    /// Ids from here up are telephone events (RFC 4733), below it is sound.
+    pub const FIRST_EVENT: u8 = 16;
+
+    /// Whether payloads of this are telephone events and not sound.
+    pub fn is_event(self) -> bool {
+        self.0 >= CodecId::FIRST_EVENT
+    }
+}
+
 /// A SIP socket of the shard, by its place in the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ListenerId(pub u8);

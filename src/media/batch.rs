@@ -70,13 +70,14 @@ impl Table {
         if route.rtcp || rtcp::looks_like_rtcp(packet.bytes()) {
             self.judge_rtcp(route, tick, packet)
         } else {
-            self.judge_rtp(route.leg as usize, tick, packet)
+            self.judge_rtp(now, route.leg as usize, tick, packet)
         }
     }
 
     #[inline]
     fn judge_rtp(
         &mut self,
+        now: Instant,
         i: usize,
         tick: Tick,
         packet: &mut Packet<'_>,
@@ -101,6 +102,12 @@ impl Table {
             Some(from) => self.check_source(i, from)?,
         }
         let restarted = self.account(i, tick, &header)?;
+        if self.receive[i].is_any(receive_state::TAPPED | receive_state::EVENT) {
+            self.hear(now, i, packet, &header);
+            if self.receive[i].sink == NOBODY {
+                return Ok(Verdict::Consumed);
+            }
+        }
         self.forward_rtp(i, tick, packet, &header, mapped, restarted)
     }
 
@@ -174,15 +181,12 @@ impl Table {
         let leg = self.leg_id(i);
         let receive = &mut self.receive[i];
         let cold = &mut self.cold[i];
-        let clock_rate = cold
-            .remote
-            .as_ref()
-            .and_then(|r| {
-                let payload =
-                    |p: &&super::payload::PayloadMapping| p.receive & 0x7f == header.payload_type;
-                r.payloads.iter().find(payload)
-            })
-            .map_or(0, |payload| payload.clock_rate);
+        let payload = cold.remote.as_ref().and_then(|remote| {
+            let mut payloads = remote.payloads.iter();
+            payloads.find(|known| known.receive & 0x7f == header.payload_type)
+        });
+        let clock_rate = payload.map_or(0, |payload| payload.clock_rate);
+        let event = payload.is_some_and(|payload| payload.codec.is_event());
         let arrival = arrival(tick, clock_rate);
         let same_ssrc = receive.is(receive_state::HAS_SSRC) && receive.ssrc == header.ssrc;
         let mut step = Step::Forward;
@@ -215,6 +219,7 @@ impl Table {
         }
         receive.clock_payload = header.payload_type;
         receive.clock_rate = clock_rate;
+        receive.set(receive_state::EVENT, event);
         receive.last_ms = tick.ms;
         receive.bytes += header.payload_len as u64;
         if !self.receive[i].is(receive_state::STARTED) && self.notice(Notice::Started { leg }) {
@@ -312,7 +317,7 @@ impl Table {
         Ok(Verdict::Forward { port, to })
     }
 
-    fn rtp_destination(&self, sink: usize) -> Result<SocketAddr, DropReason> {
+    pub(super) fn rtp_destination(&self, sink: usize) -> Result<SocketAddr, DropReason> {
         let described = self.cold.get(sink).and_then(|cold| cold.remote.as_ref());
         described
             .map(|remote| remote.source.destination())
@@ -371,7 +376,7 @@ fn arrival(tick: Tick, clock_rate: u32) -> u32 {
 
 /// Makes the stream go on from its last packet with the one in hand.
 #[cold]
-fn rebase(send: &mut Send, tick: Tick, header: &Header, clock_rate: u32) {
+pub(super) fn rebase(send: &mut Send, tick: Tick, header: &Header, clock_rate: u32) {
     let started = send.is(send_state::STARTED);
     let next = match started {
         true => send.sequence.wrapping_add(1),

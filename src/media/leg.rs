@@ -57,21 +57,25 @@ pub(super) const SHARED: u32 = u32::MAX - 1;
 /// Bits of [`Receive::state`].
 pub(super) mod receive_state {
     /// The peer has been described.
-    pub const DESCRIBED: u8 = 1;
+    pub const DESCRIBED: u16 = 1;
     /// The peer may send to us.
-    pub const OPEN: u8 = 1 << 1;
+    pub const OPEN: u16 = 1 << 1;
     /// The source is locked.
-    pub const LOCKED: u8 = 1 << 2;
+    pub const LOCKED: u16 = 1 << 2;
     /// `ssrc` holds the current source's SSRC.
-    pub const HAS_SSRC: u8 = 1 << 3;
+    pub const HAS_SSRC: u16 = 1 << 3;
     /// The first packet came and was told of.
-    pub const STARTED: u8 = 1 << 4;
+    pub const STARTED: u16 = 1 << 4;
     /// RTCP is multiplexed onto the RTP port.
-    pub const MUX: u8 = 1 << 5;
+    pub const MUX: u16 = 1 << 5;
     /// A `Locked` notice found no room and is still due.
-    pub const LOCK_UNTOLD: u8 = 1 << 6;
+    pub const LOCK_UNTOLD: u16 = 1 << 6;
     /// Only protected packets are taken.
-    pub const SECURE: u8 = 1 << 7;
+    pub const SECURE: u16 = 1 << 7;
+    /// The packets are copied out: somebody here listens.
+    pub const TAPPED: u16 = 1 << 8;
+    /// The current payload type is one of telephone events.
+    pub const EVENT: u16 = 1 << 9;
 }
 
 /// The hot line of packets that come from the peer.
@@ -82,7 +86,7 @@ pub(super) struct Receive {
     pub(super) sink: u32,
     /// The peer's current SSRC.
     pub(super) ssrc: u32,
-    pub(super) state: u8,
+    pub(super) state: u16,
     /// Payload type that `clock_rate` belongs to.
     pub(super) clock_payload: u8,
     /// Clock of the current payload type in Hz; 0 before the first packet.
@@ -191,11 +195,17 @@ impl Receive {
     }
 
     #[inline]
-    pub(super) fn is(&self, bits: u8) -> bool {
+    pub(super) fn is(&self, bits: u16) -> bool {
         self.state & bits == bits
     }
 
-    pub(super) fn set(&mut self, bit: u8, on: bool) {
+    /// Whether any of the bits is set.
+    #[inline]
+    pub(super) fn is_any(&self, bits: u16) -> bool {
+        self.state & bits != 0
+    }
+
+    pub(super) fn set(&mut self, bit: u16, on: bool) {
         self.state = if on {
             self.state | bit
         } else {

@@ -17,6 +17,7 @@
 //! | [`payload`] | payload type numbers by codec |
 //! | [`leg`] | what is known of one participant: hot lines and cold line |
 //! | [`latch`] | whose packets count: the source rules |
+//! | [`tap`], [`own_stream`] | the way to sound: payloads heard, payloads of our own |
 //! | [`table`] | open, link, close: everything that is not per packet |
 //! | [`batch`] | everything that is per packet |
 //! | [`stun`], [`ice`] | connectivity checks, and the lite agent that answers them |
@@ -35,6 +36,7 @@ pub mod generated;
 mod ice;
 pub mod latch;
 pub mod leg;
+pub mod own_stream;
 pub mod packet;
 pub mod payload;
 pub mod reports;
@@ -48,14 +50,17 @@ pub mod stun;
 pub mod table;
 #[cfg(test)]
 mod table_tests;
+pub mod tap;
 
 pub use drop_reason::{DropCounters, DropReason};
 pub use dtls::{DtlsEngine, DtlsKeys, DtlsSession, DtlsState};
 pub use generated::Transmit;
 pub use latch::Latch;
 pub use leg::{LegOptions, Remote};
+pub use own_stream::{OwnPacket, OwnPayload};
 pub use packet::{Packet, Verdict};
 pub use payload::PayloadMapping;
 pub use reports::SynchronizationSource;
 pub use stats::LegStats;
 pub use table::{Counters, Notice, Table, TableSettings};
+pub use tap::{Heard, HeardPackets};

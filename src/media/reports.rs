@@ -353,6 +353,10 @@ impl Table {
     pub(super) fn pass_on(&mut self, i: usize, compound: &[u8]) -> Result<Verdict, DropReason> {
         let sink = self.receive[i].sink as usize;
         let Some(out) = self.send.get(sink) else {
+            // What a tapped leg hears is of our own making: nobody else is meant.
+            if self.receive[i].is(receive_state::TAPPED) {
+                return Ok(Verdict::Consumed);
+            }
             return Err(DropReason::NotLinked);
         };
         let receive = &self.receive[i];

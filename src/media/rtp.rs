@@ -12,12 +12,16 @@ pub const FIXED_HEADER: usize = 12;
 pub struct Header {
     /// Payload type, 0 to 127.
     pub payload_type: u8,
+    /// The marker bit.
+    pub marker: bool,
     /// Sequence number.
     pub sequence: u16,
     /// Timestamp in units of the payload's clock.
     pub timestamp: u32,
     /// Synchronisation source.
     pub ssrc: u32,
+    /// Where the payload starts in the packet.
+    pub payload_start: usize,
     /// Payload bytes, without header, extension and padding.
     pub payload_len: usize,
 }
@@ -31,14 +35,24 @@ impl Header {
         let padding = usize::from(reader.padding().unwrap_or(0));
         Some(Header {
             payload_type: reader.payload_type(),
+            marker: reader.mark(),
             sequence: reader.sequence_number().into(),
             timestamp: reader.timestamp(),
             ssrc: reader.ssrc(),
+            payload_start: reader.payload_offset(),
             payload_len: packet
                 .len()
                 .saturating_sub(reader.payload_offset())
                 .saturating_sub(padding),
         })
+    }
+
+    /// The payload of the packet that this header was read from.
+    #[inline]
+    pub fn payload<'p>(&self, packet: &'p [u8]) -> &'p [u8] {
+        packet
+            .get(self.payload_start..self.payload_start + self.payload_len)
+            .unwrap_or_default()
     }
 }
 
@@ -108,9 +122,11 @@ mod tests {
             Header::read(&packet(0x80, &[1, 2, 3])),
             Some(Header {
                 payload_type: 8,
+                marker: false,
                 sequence: 0x1234,
                 timestamp: 256,
                 ssrc: 0xdeadbeef,
+                payload_start: 12,
                 payload_len: 3,
             })
         );

@@ -17,6 +17,7 @@ use super::reports::Reports;
 use super::security::LegSecurity;
 use super::shared::Transport;
 use super::stats::{LegStats, ReceivedStats, SentStats};
+use super::tap::HeardPackets;
 use crate::clock::WallClock;
 use crate::ids::{LegId, MediaPort};
 
@@ -158,6 +159,8 @@ pub struct Table {
     pub(super) ports: Vec<Route>,
     pub(super) notices: VecDeque<Notice>,
     pub(super) counters: Counters,
+    /// What tapped legs said, until [`Table::take_heard`].
+    pub(super) heard: HeardPackets,
     pub(super) transport: Transport,
 }
 
@@ -179,6 +182,7 @@ impl Table {
             ports: Vec::new(),
             notices: VecDeque::with_capacity(MAX_NOTICES),
             counters: Counters::default(),
+            heard: HeardPackets::default(),
             transport: Transport::default(),
         }
     }

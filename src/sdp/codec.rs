@@ -23,8 +23,8 @@ pub enum Codec {
 /// an unknown codec.
 const EVENT_RATES: [u32; 4] = [8000, 16000, 32000, 48000];
 
-/// Ids from here up are telephone events: the base plus the rate in kHz.
-const EVENT_ID_BASE: u8 = 16;
+/// The id of telephone events is this plus their rate in kHz.
+const EVENT_ID_BASE: u8 = CodecId::FIRST_EVENT;
 
 impl Codec {
     /// Everything the gateway relays, best audio first. Also what to pass as

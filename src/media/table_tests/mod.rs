@@ -170,4 +170,5 @@ mod protected;
 mod relay;
 mod rtcp;
 mod security;
+mod sound;
 mod sources;
