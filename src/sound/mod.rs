@@ -10,6 +10,12 @@
 //! | --- | --- |
 //! | [`format`] | rates, frames |
 //! | [`codec`] | PCMU, PCMA, G.722, Opus behind one interface |
+//! | [`resample`] | from one of the three rates to another |
+//! | [`concealment`] | what stands in for lost sound of G.711 and G.722 |
+//! | [`comfort_noise`] | RFC 3389: a silent talker's noise, read, made and described |
 
 pub mod codec;
+pub mod comfort_noise;
+pub mod concealment;
 pub mod format;
+pub mod resample;

@@ -2,8 +2,14 @@
 //! per outgoing one. Both work at the rate they are made for, so that a
 //! narrowband listener of an Opus talker costs no resampling.
 
+pub mod g711;
+pub mod g722;
+mod opus;
+mod waveform;
+
 use thiserror::Error;
 
+use self::waveform::Waveform;
 use super::format::SampleRate;
 
 /// What a stream is coded with.
@@ -40,6 +46,9 @@ pub enum CodecError {
     /// The payload is none of this codec.
     #[error("the payload is not valid for its codec")]
     InvalidPayload,
+    /// What was to be encoded is not one frame of 20 ms.
+    #[error("the sound is not one frame of 20 ms")]
+    InvalidFrame,
     /// The output has no room for it.
     #[error("the buffer is too small")]
     BufferTooSmall,
@@ -63,6 +72,137 @@ impl AudioCodec {
         match self {
             AudioCodec::Pcmu | AudioCodec::Pcma | AudioCodec::G722 => 8000,
             AudioCodec::Opus(_) => 48000,
+        }
+    }
+}
+
+/// Payloads of one stream to sound at one rate.
+pub struct Decoder {
+    codec: AudioCodec,
+    rate: SampleRate,
+    inner: InnerDecoder,
+}
+
+enum InnerDecoder {
+    Waveform(Box<waveform::Decoder>),
+    Opus(opus::Decoder),
+}
+
+impl Decoder {
+    /// A decoder that has heard nothing. [`CodecError::Library`] when libopus
+    /// has no memory for it.
+    pub fn new(codec: AudioCodec, rate: SampleRate) -> Result<Decoder, CodecError> {
+        let waveform =
+            |waveform| InnerDecoder::Waveform(Box::new(waveform::Decoder::new(waveform, rate)));
+        let inner = match codec {
+            AudioCodec::Pcmu => waveform(Waveform::G711(g711::Law::Mu)),
+            AudioCodec::Pcma => waveform(Waveform::G711(g711::Law::A)),
+            AudioCodec::G722 => waveform(Waveform::G722),
+            AudioCodec::Opus(_) => InnerDecoder::Opus(opus::Decoder::new(rate)?),
+        };
+        Ok(Decoder { codec, rate, inner })
+    }
+
+    /// Appends the packet's samples at [`Self::rate`]; returns how many.
+    pub fn decode(&mut self, payload: &[u8], out: &mut Vec<i16>) -> Result<usize, CodecError> {
+        match &mut self.inner {
+            InnerDecoder::Waveform(decoder) => decoder.decode(payload, out),
+            InnerDecoder::Opus(decoder) => decoder.decode(payload, out),
+        }
+    }
+
+    /// Appends the `samples` before `next` out of the in-band FEC of `next`,
+    /// and returns how many: 0 when the codec or the packet has none. `next`
+    /// itself is still to be decoded afterwards.
+    pub fn decode_fec(
+        &mut self,
+        next: &[u8],
+        samples: usize,
+        out: &mut Vec<i16>,
+    ) -> Result<usize, CodecError> {
+        match &mut self.inner {
+            InnerDecoder::Waveform(_) => Ok(0),
+            InnerDecoder::Opus(decoder) => decoder.decode_fec(next, samples, out),
+        }
+    }
+
+    /// Appends exactly `samples` in place of what was lost: libopus' own
+    /// concealment, or repeated pitch that fades within 60 ms.
+    pub fn conceal(&mut self, samples: usize, out: &mut Vec<i16>) {
+        match &mut self.inner {
+            InnerDecoder::Waveform(decoder) => decoder.conceal(samples, out),
+            InnerDecoder::Opus(decoder) => decoder.conceal(samples, out),
+        }
+    }
+
+    /// Duration of a packet in units of the RTP clock, without decoding it;
+    /// `None` when it is not valid.
+    pub fn duration(&self, payload: &[u8]) -> Option<u32> {
+        match &self.inner {
+            InnerDecoder::Waveform(_) => (1..=waveform::MAX_OCTETS)
+                .contains(&payload.len())
+                .then_some(payload.len() as u32),
+            InnerDecoder::Opus(_) => {
+                opus::packet_samples(payload, SampleRate::Full).map(|samples| samples as u32)
+            }
+        }
+    }
+
+    /// What it decodes.
+    pub fn codec(&self) -> AudioCodec {
+        self.codec
+    }
+
+    /// Rate of what it gives.
+    pub fn rate(&self) -> SampleRate {
+        self.rate
+    }
+}
+
+/// Sound at one rate to payloads of one stream.
+pub struct Encoder {
+    rate: SampleRate,
+    inner: InnerEncoder,
+}
+
+enum InnerEncoder {
+    Waveform(Box<waveform::Encoder>),
+    Opus(opus::Encoder),
+}
+
+impl Encoder {
+    /// An encoder for sound at `rate`. [`CodecError::Library`] when libopus
+    /// has no memory for it.
+    pub fn new(codec: AudioCodec, rate: SampleRate) -> Result<Encoder, CodecError> {
+        let waveform =
+            |waveform| InnerEncoder::Waveform(Box::new(waveform::Encoder::new(waveform, rate)));
+        let inner = match codec {
+            AudioCodec::Pcmu => waveform(Waveform::G711(g711::Law::Mu)),
+            AudioCodec::Pcma => waveform(Waveform::G711(g711::Law::A)),
+            AudioCodec::G722 => waveform(Waveform::G722),
+            AudioCodec::Opus(wanted) => InnerEncoder::Opus(opus::Encoder::new(rate, wanted)?),
+        };
+        Ok(Encoder { rate, inner })
+    }
+
+    /// Encodes one frame of 20 ms, exactly `rate.frame_samples()` long. Returns
+    /// the length of what was written to `out`; 0 is DTX: nothing to send.
+    pub fn encode(&mut self, frame: &[i16], out: &mut [u8]) -> Result<usize, CodecError> {
+        if frame.len() != self.rate.frame_samples() {
+            return Err(CodecError::InvalidFrame);
+        }
+        match &mut self.inner {
+            InnerEncoder::Waveform(encoder) => encoder.encode(frame, out),
+            InnerEncoder::Opus(encoder) => encoder.encode(frame, out),
+        }
+    }
+
+    /// What the far end reports as lost, in percent: how much in-band FEC is
+    /// sent, where the codec has it and the far end wants it.
+    pub fn set_expected_loss(&mut self, percent: u8) {
+        match &mut self.inner {
+            InnerEncoder::Waveform(_) => {}
+            InnerEncoder::Opus(encoder) => encoder.set_expected_loss(percent),
         }
     }
 }
