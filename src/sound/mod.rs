@@ -10,6 +10,8 @@
 //! | --- | --- |
 //! | [`format`] | rates, frames |
 //! | [`codec`] | PCMU, PCMA, G.722, Opus behind one interface |
+//! | [`receiver`] | jitter buffer, concealment, time scaling: packets to frames |
 
 pub mod codec;
 pub mod format;
+pub mod receiver;
