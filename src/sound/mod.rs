@@ -9,7 +9,9 @@
 //! | file | what it holds |
 //! | --- | --- |
 //! | [`format`] | rates, frames |
+//! | [`clip`] | a sound file, decoded |
 //! | [`codec`] | PCMU, PCMA, G.722, Opus behind one interface |
 
+pub mod clip;
 pub mod codec;
 pub mod format;
