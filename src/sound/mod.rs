@@ -10,8 +10,12 @@
 //! | --- | --- |
 //! | [`format`] | rates, frames |
 //! | [`clip`] | a sound file, decoded |
+//! | [`player`] | plays a clip or a tone, frame by frame |
+//! | [`tone`] | ring-back, busy, the beep of a recording |
 //! | [`codec`] | PCMU, PCMA, G.722, Opus behind one interface |
 
 pub mod clip;
 pub mod codec;
 pub mod format;
+pub mod player;
+pub mod tone;
