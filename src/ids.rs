@@ -87,6 +87,36 @@ pub struct RoomKey {
     pub name: Arc<str>,
 }
 
+/// One play of a sound to a call or a room: random, so that it can be told
+/// before the shard knows of it. Text form: 16 hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PlayId(pub u64);
+
+impl fmt::Display for PlayId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// A text is not a [`PlayId`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a play id is 16 lower-case hexadecimal digits")]
+pub struct PlayIdError;
+
+impl FromStr for PlayId {
+    type Err = PlayIdError;
+
+    fn from_str(text: &str) -> Result<Self, PlayIdError> {
+        let lower_hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        if text.len() != 16 || !text.bytes().all(lower_hex) {
+            return Err(PlayIdError);
+        }
+        u64::from_str_radix(text, 16)
+            .map(PlayId)
+            .map_err(|_| PlayIdError)
+    }
+}
+
 /// One participant's media in a shard's leg table. The generation tells a
 /// reused slot from the leg that had it before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -159,6 +189,21 @@ mod tests {
             "070000000000000000000000000000000é",
         ] {
             assert_eq!(text.parse::<CallId>(), Err(CallIdError), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_play_id_reads_back_what_it_printed_and_nothing_else() {
+        let id = PlayId(0x0123_4567_89ab_cdef);
+        assert_eq!(id.to_string(), "0123456789abcdef");
+        assert_eq!("0123456789abcdef".parse(), Ok(id));
+        for wrong in [
+            "",
+            "0123456789abcde",
+            "0123456789ABCDEF",
+            "+123456789abcdef",
+        ] {
+            assert_eq!(wrong.parse::<PlayId>(), Err(PlayIdError), "{wrong}");
         }
     }
 }

@@ -9,15 +9,21 @@
 //! | file | what it holds |
 //! | --- | --- |
 //! | [`format`] | rates, frames |
+//! | [`clip`] | a sound file, decoded |
+//! | [`player`] | plays a clip or a tone, frame by frame |
+//! | [`tone`] | ring-back, busy, the beep of a recording |
 //! | [`codec`] | PCMU, PCMA, G.722, Opus behind one interface |
 //! | [`resample`] | from one of the three rates to another |
 //! | [`concealment`] | what stands in for lost sound of G.711 and G.722 |
 //! | [`comfort_noise`] | RFC 3389: a silent talker's noise, read, made and described |
 //! | [`receiver`] | jitter buffer, concealment, time scaling: packets to frames |
 
+pub mod clip;
 pub mod codec;
 pub mod comfort_noise;
 pub mod concealment;
 pub mod format;
 pub mod resample;
 pub mod receiver;
+pub mod player;
+pub mod tone;
