@@ -206,3 +206,6 @@ impl Encoder {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
