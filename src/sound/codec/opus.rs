@@ -9,7 +9,7 @@ use crate::sound::format::SampleRate;
 const MAX_PACKET_MS: u32 = 120;
 
 /// The encoder's effort, 0 to 10. See `docs/PERFORMANCE.md`.
-const COMPLEXITY: i32 = 5;
+pub const COMPLEXITY: i32 = 5;
 
 /// What is taken for lost before the far end has reported, in percent: enough
 /// for FEC to be there at the first loss.

@@ -115,7 +115,7 @@ fn a_tone_survives_every_codec_at_every_rate() {
             println!("{codec:?} {rate:?} {ratio:.1} dB");
             let bound = match codec {
                 AudioCodec::Pcmu | AudioCodec::Pcma => 36.0,
-                AudioCodec::G722 => 36.0,
+                AudioCodec::G722 => 45.0,
                 AudioCodec::Opus(_) => 20.0,
             };
             assert!(ratio > bound, "{codec:?} at {rate:?}: {ratio:.1} dB");
@@ -254,7 +254,7 @@ fn silence_under_dtx_is_hardly_ever_sent_and_speech_mostly() {
     assert_eq!(sent(opus_with(|_| {}), &room), 150);
     let spoken = sent(wants_it, &voice(rate, 100));
     println!("{spoken} of 100 spoken frames sent");
-    assert!(spoken > 70, "{spoken} of 100 spoken frames were sent");
+    assert!(spoken > 90, "{spoken} of 100 spoken frames were sent");
 }
 
 /// Distance of two sounds in dB: between their energies in 16 bands, each
