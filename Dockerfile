@@ -17,8 +17,9 @@
 # `docker run --rm --network host ringwire doctor` says what else is missing.
 
 FROM rust:1.95-bookworm AS build
+# cmake builds libopus.
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends libssl-dev pkg-config \
+    && apt-get install -y --no-install-recommends cmake libssl-dev pkg-config \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .

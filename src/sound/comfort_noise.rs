@@ -154,3 +154,97 @@ impl ComfortNoise {
         forward.clamp(-32768.0, 32767.0) as i16
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn noise(rate: SampleRate, payload: &[u8]) -> Vec<i16> {
+        let mut noise = ComfortNoise::new(rate, 7);
+        noise.describe(&NoiseDescription::read(payload).unwrap());
+        let mut out = Vec::new();
+        for _ in 0..100 {
+            let before = out.len();
+            noise.fill(rate.frame_samples(), &mut out);
+            assert_eq!(out.len() - before, rate.frame_samples());
+        }
+        out
+    }
+
+    #[test]
+    fn the_noise_is_as_loud_as_the_payload_says() {
+        for rate in [SampleRate::Narrow, SampleRate::Wide, SampleRate::Full] {
+            for level in [30, 50, 60] {
+                for spectrum in [&[][..], &[60, 140, 120][..], &[150][..]] {
+                    let payload = [&[level], spectrum].concat();
+                    let heard = level_of(&noise(rate, &payload));
+                    assert!(heard.abs_diff(level) <= 1, "{rate:?} {payload:?}: {heard}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_negative_first_coefficient_makes_it_dull_and_a_positive_one_bright() {
+        let brightness = |sound: &[i16]| {
+            let steps: Vec<i16> = sound
+                .windows(2)
+                .map(|pair| (pair[1] - pair[0]) / 2)
+                .collect();
+            i32::from(level_of(sound)) - i32::from(level_of(&steps))
+        };
+        let dull = brightness(&noise(SampleRate::Narrow, &[40, 30]));
+        let white = brightness(&noise(SampleRate::Narrow, &[40]));
+        let bright = brightness(&noise(SampleRate::Narrow, &[40, 220]));
+        assert!(
+            dull + 3 < white && white + 2 <= bright,
+            "{dull} {white} {bright}"
+        );
+    }
+
+    #[test]
+    fn any_payload_gives_noise_that_ends_nowhere_at_full_scale() {
+        let mut random = SmallRng::seed_from_u64(1);
+        for _ in 0..200 {
+            let length = random.random_range(1..30);
+            let payload: Vec<u8> = (0..length).map(|_| random.random()).collect();
+            let level = payload[0] & 0x7f;
+            if level >= 20 {
+                let heard = level_of(&noise(SampleRate::Narrow, &payload));
+                // Strong resonances take long to come to their level.
+                assert!(
+                    heard.abs_diff(level) <= 6 || heard > level,
+                    "{payload:?}: {heard}"
+                );
+            }
+        }
+        assert_eq!(NoiseDescription::read(&[]), None);
+    }
+
+    #[test]
+    fn a_level_is_written_as_one_octet_and_read_back() {
+        assert_eq!(NoiseDescription::payload(58), [58]);
+        assert_eq!(NoiseDescription::payload(255), [127]);
+        assert_eq!(
+            NoiseDescription::read(&[58]).unwrap(),
+            NoiseDescription::white(58)
+        );
+        // The most significant bit is not part of it.
+        assert_eq!(NoiseDescription::read(&[0x80 | 58]).unwrap().level, 58);
+    }
+
+    #[test]
+    fn levels_are_measured_against_a_square_wave_of_full_scale() {
+        assert_eq!(level_of(&[i16::MIN, i16::MAX, i16::MIN, i16::MAX]), 0);
+        assert_eq!(level_of(&[3277; 160]), 20);
+        assert_eq!(level_of(&[0; 160]), 127);
+        assert_eq!(level_of(&[]), 127);
+    }
+
+    #[test]
+    fn it_is_silent_until_described() {
+        let mut out = Vec::new();
+        ComfortNoise::new(SampleRate::Wide, 1).fill(320, &mut out);
+        assert_eq!(out, [0; 320]);
+    }
+}

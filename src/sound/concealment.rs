@@ -185,3 +185,105 @@ impl Concealment {
 fn samples(rate: u32, micros: u32) -> usize {
     (rate / 1000 * micros / 1000) as usize
 }
+
+#[cfg(test)]
+mod tests {
+    use std::f64::consts::PI;
+
+    use super::*;
+
+    /// A pulse train's first harmonics.
+    fn hum(rate: SampleRate, pitch: f64, samples: usize) -> Vec<i16> {
+        (0..samples)
+            .map(|i| {
+                let time = i as f64 / f64::from(rate.hertz());
+                let sum: f64 = (1..=5)
+                    .map(|n| (2.0 * PI * pitch * f64::from(n) * time).cos())
+                    .sum();
+                (sum * 3000.0) as i16
+            })
+            .collect()
+    }
+
+    fn energy(sound: &[i16]) -> f64 {
+        sound.iter().map(|&s| f64::from(s).powi(2)).sum()
+    }
+
+    #[test]
+    fn ten_ms_of_a_steady_voice_are_continued_as_they_would_have_been() {
+        for rate in [SampleRate::Narrow, SampleRate::Wide] {
+            for pitch in [80.0, 100.0, 160.0, 200.0] {
+                let ten = rate.hertz() as usize / 100;
+                let voice = hum(rate, pitch, 11 * ten);
+                let (mut heard, lost) = (voice[..10 * ten].to_vec(), &voice[10 * ten..]);
+                let mut concealment = Concealment::new(rate);
+                concealment.good(&mut heard);
+                let mut made_up = Vec::new();
+                concealment.conceal(ten, &mut made_up);
+                let wrong: Vec<i16> = made_up.iter().zip(lost).map(|(a, b)| a - b).collect();
+                let ratio = 10.0 * (energy(lost) / energy(&wrong).max(1.0)).log10();
+                println!("{rate:?} {pitch} Hz: {ratio:.1} dB");
+                assert!(ratio > 60.0, "{rate:?} {pitch} Hz: {ratio:.1} dB");
+            }
+        }
+    }
+
+    #[test]
+    fn a_long_loss_fades_and_is_silent_after_60_ms() {
+        let mut concealment = Concealment::new(SampleRate::Narrow);
+        concealment.good(&mut hum(SampleRate::Narrow, 100.0, 800));
+        let mut frames = Vec::new();
+        for _ in 0..5 {
+            let mut frame = Vec::new();
+            concealment.conceal(160, &mut frame);
+            frames.push(frame);
+        }
+        let energies: Vec<f64> = frames.iter().map(|frame| energy(frame)).collect();
+        assert!(energies[0] > energies[1] && energies[1] > energies[2]);
+        assert_eq!(energies[3..], [0.0, 0.0]);
+    }
+
+    #[test]
+    fn the_way_into_a_loss_and_out_of_it_has_no_step() {
+        let voice = hum(SampleRate::Narrow, 110.0, 1600);
+        let steepest = |sound: &[i16]| {
+            sound
+                .windows(2)
+                .map(|pair| (i32::from(pair[1]) - i32::from(pair[0])).abs())
+                .max()
+        };
+        for lost in [80, 160, 320, 560] {
+            let mut concealment = Concealment::new(SampleRate::Narrow);
+            let mut heard = voice[..800].to_vec();
+            concealment.good(&mut heard);
+            concealment.conceal(lost, &mut heard);
+            let mut next = voice[800 + lost..][..160].to_vec();
+            concealment.good(&mut next);
+            heard.extend(next);
+            assert!(
+                steepest(&heard) <= steepest(&voice).map(|step| step * 3 / 2),
+                "{lost} lost: {:?} against {:?}",
+                steepest(&heard),
+                steepest(&voice)
+            );
+        }
+    }
+
+    #[test]
+    fn good_sound_after_good_sound_is_left_alone() {
+        let mut concealment = Concealment::new(SampleRate::Wide);
+        let voice = hum(SampleRate::Wide, 90.0, 640);
+        let mut heard = voice.clone();
+        concealment.good(&mut heard[..320]);
+        concealment.good(&mut heard[320..]);
+        assert_eq!(heard, voice);
+    }
+
+    #[test]
+    fn a_loss_before_any_sound_is_silence() {
+        let mut concealment = Concealment::new(SampleRate::Wide);
+        let mut out = Vec::new();
+        concealment.conceal(320, &mut out);
+        assert_eq!(out, [0; 320]);
+    }
+}

@@ -208,3 +208,171 @@ fn bessel(x: f64) -> f64 {
     }
     sum
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAIRS: [(SampleRate, SampleRate); 6] = [
+        (SampleRate::Narrow, SampleRate::Wide),
+        (SampleRate::Narrow, SampleRate::Full),
+        (SampleRate::Wide, SampleRate::Narrow),
+        (SampleRate::Wide, SampleRate::Full),
+        (SampleRate::Full, SampleRate::Narrow),
+        (SampleRate::Full, SampleRate::Wide),
+    ];
+
+    /// A tone at `from`, brought to `to`, without its first 100 ms.
+    fn resampled(from: SampleRate, to: SampleRate, frequency: f64) -> Vec<i16> {
+        let mut resampler = Resampler::new(from, to);
+        let mut out = Vec::new();
+        let tone: Vec<i16> = (0..from.hertz() * 11 / 10)
+            .map(|i| {
+                let angle = 2.0 * PI * frequency * f64::from(i) / f64::from(from.hertz());
+                (16_000.0 * angle.sin()).round() as i16
+            })
+            .collect();
+        for frame in tone.chunks(from.frame_samples()) {
+            let before = out.len();
+            resampler.process(frame, &mut out);
+            assert_eq!(out.len() - before, to.frame_samples());
+        }
+        out.split_off(to.hertz() as usize / 10)
+    }
+
+    /// Level of one frequency in a second of sound, in dB of the tone put in.
+    fn level(rate: SampleRate, sound: &[i16], frequency: f64) -> f64 {
+        let (mut sine, mut cosine) = (0.0, 0.0);
+        for (i, &sample) in sound.iter().enumerate() {
+            let angle = 2.0 * PI * frequency * i as f64 / f64::from(rate.hertz());
+            sine += f64::from(sample) * angle.sin();
+            cosine += f64::from(sample) * angle.cos();
+        }
+        let amplitude = 2.0 * (sine * sine + cosine * cosine).sqrt() / sound.len() as f64;
+        20.0 * (amplitude.max(1e-3) / 16_000.0).log10()
+    }
+
+    /// Highest frequency that must pass between two rates.
+    fn edge(from: SampleRate, to: SampleRate) -> f64 {
+        match from.min(to) {
+            SampleRate::Narrow => 3400.0,
+            _ => 7000.0,
+        }
+    }
+
+    #[test]
+    fn the_pass_band_is_flat() {
+        for (from, to) in PAIRS {
+            for frequency in [50.0, 300.0, 1000.0, 2500.0, 3400.0, edge(from, to)] {
+                let level = level(to, &resampled(from, to, frequency), frequency);
+                assert!(
+                    level.abs() < 0.1,
+                    "{from:?} to {to:?}, {frequency} Hz: {level:.2} dB"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn going_up_leaves_no_images() {
+        for (from, to) in PAIRS.into_iter().filter(|(from, to)| from < to) {
+            for frequency in [50.0, 300.0, 1000.0, 2500.0, edge(from, to)] {
+                let sound = resampled(from, to, frequency);
+                let copies = to.hertz() / from.hertz() / 2;
+                for copy in 1..=copies {
+                    let around = f64::from(copy * from.hertz());
+                    for image in [around - frequency, around + frequency] {
+                        if image < f64::from(to.hertz()) / 2.0 {
+                            let level = level(to, &sound, image);
+                            assert!(
+                                level < -65.0,
+                                "{from:?} to {to:?}, {frequency} Hz: {level:.1} dB at {image} Hz"
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn going_down_folds_nothing_into_the_band() {
+        for (from, to) in PAIRS.into_iter().filter(|(from, to)| from > to) {
+            let low = f64::from(to.hertz());
+            for frequency in [low / 2.0 + 100.0, low - 1000.0, low - 300.0, low * 0.9] {
+                let level = level(to, &resampled(from, to, frequency), low - frequency);
+                assert!(
+                    level < -60.0,
+                    "{from:?} to {to:?}, {frequency} Hz: {level:.1} dB"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_click_comes_as_late_as_is_said_and_within_4_ms() {
+        for (from, to) in PAIRS {
+            let mut resampler = Resampler::new(from, to);
+            let mut out = Vec::new();
+            let mut frame = vec![0; from.frame_samples()];
+            frame[0] = 20_000;
+            resampler.process(&frame, &mut out);
+            let loudest = (0..out.len()).max_by_key(|&i| i32::from(out[i]).abs());
+            let micros = loudest.unwrap() as f64 * 1e6 / f64::from(to.hertz());
+            let said = f64::from(resampler.delay_micros());
+            // To the sample of the slower side.
+            let sample = 1e6 / f64::from(from.min(to).hertz());
+            assert!(
+                (micros - said).abs() <= sample,
+                "{from:?} to {to:?}: {micros} and {said} µs"
+            );
+            assert!(said < 4000.0, "{from:?} to {to:?}: {said} µs");
+        }
+    }
+
+    #[test]
+    fn full_scale_is_clipped_and_does_not_wrap_around() {
+        for (from, to) in PAIRS {
+            let mut resampler = Resampler::new(from, to);
+            let mut out = Vec::new();
+            let square: Vec<i16> = (0..from.hertz() / 10)
+                .map(|i| if i / 16 % 2 == 0 { i16::MAX } else { i16::MIN })
+                .collect();
+            resampler.process(&square, &mut out);
+            let half_period = 16 * to.hertz() / from.hertz();
+            // Well inside each half wave the sign is the wave's.
+            if half_period >= 8 {
+                let delay = (resampler.delay_micros() * (to.hertz() / 1000) / 1000) as usize;
+                let middle = delay + half_period as usize * 6 + half_period as usize / 2;
+                assert!(out[middle] > 20_000, "{from:?} to {to:?}: {}", out[middle]);
+            }
+        }
+    }
+
+    #[test]
+    fn frames_of_any_length_are_one_stream() {
+        for (from, to) in PAIRS {
+            let sound: Vec<i16> = (0..4800)
+                .map(|i| (i * 37 % 20_011 - 10_000) as i16)
+                .collect();
+            let (mut whole, mut parts) = (Vec::new(), Vec::new());
+            Resampler::new(from, to).process(&sound, &mut whole);
+            let mut resampler = Resampler::new(from, to);
+            for part in sound.chunks(101) {
+                resampler.process(part, &mut parts);
+            }
+            assert_eq!(whole, parts, "{from:?} to {to:?}");
+            assert_eq!(
+                whole.len() as u32,
+                4800 * (to.hertz() / 1000) / (from.hertz() / 1000)
+            );
+        }
+    }
+
+    #[test]
+    fn the_same_rate_is_left_alone() {
+        let mut out = Vec::new();
+        Resampler::new(SampleRate::Wide, SampleRate::Wide).process(&[1, -2, 3], &mut out);
+        assert_eq!(out, [1, -2, 3]);
+    }
+}

@@ -117,7 +117,7 @@ const fn a_codes() -> [u8; 1 << 12] {
         let code = if magnitude < 32 {
             magnitude
         } else {
-            let segment = 11 - magnitude.leading_zeros() as u16;
+            let segment = 12 - magnitude.leading_zeros() as u16;
             (segment << 4) | ((magnitude >> (segment - 1)) & 15)
         };
         table[index] = (sign | code as u8) ^ 0x55;

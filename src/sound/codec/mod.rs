@@ -9,6 +9,7 @@ mod waveform;
 
 use thiserror::Error;
 
+pub use self::opus::COMPLEXITY as OPUS_COMPLEXITY;
 use self::waveform::Waveform;
 use super::format::SampleRate;
 
@@ -206,3 +207,6 @@ impl Encoder {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

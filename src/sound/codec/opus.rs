@@ -9,7 +9,7 @@ use crate::sound::format::SampleRate;
 const MAX_PACKET_MS: u32 = 120;
 
 /// The encoder's effort, 0 to 10. See `docs/PERFORMANCE.md`.
-const COMPLEXITY: i32 = 5;
+pub const COMPLEXITY: i32 = 5;
 
 /// What is taken for lost before the far end has reported, in percent: enough
 /// for FEC to be there at the first loss.
@@ -145,12 +145,7 @@ impl Encoder {
     pub fn new(rate: SampleRate, wanted: OpusParameters) -> Result<Encoder, CodecError> {
         let mut inner =
             opus::Encoder::new(rate.hertz(), Channels::Mono, Application::Voip).map_err(error)?;
-        // RFC 7587 section 3.1.1: where speech of each bandwidth sounds best for its bits.
-        let usual = match rate {
-            SampleRate::Narrow => 12_000,
-            SampleRate::Wide => 20_000,
-            SampleRate::Full => 32_000,
-        };
+        let usual = usual_bitrate(rate, wanted.in_band_fec);
         let bitrate = match wanted.max_average_bitrate {
             Some(highest) => usual.min(highest.clamp(*BITRATES.start(), *BITRATES.end())),
             None => usual,
@@ -190,6 +185,20 @@ impl Encoder {
     pub fn set_expected_loss(&mut self, percent: u8) {
         // libopus takes every value from 0 to 100.
         let _ = self.inner.set_packet_loss_perc(i32::from(percent.min(100)));
+    }
+}
+
+/// Where speech of each bandwidth sounds best for its bits (RFC 7587 section
+/// 3.1.1), in bit/s. libopus leaves FEC out where it has no room for it, and
+/// for the losses that we expect at first it needs this much more.
+fn usual_bitrate(rate: SampleRate, fec: bool) -> u32 {
+    match (rate, fec) {
+        (SampleRate::Narrow, false) => 12_000,
+        (SampleRate::Narrow, true) => 20_000,
+        (SampleRate::Wide, false) => 20_000,
+        (SampleRate::Wide, true) => 26_000,
+        (SampleRate::Full, false) => 32_000,
+        (SampleRate::Full, true) => 36_000,
     }
 }
 
