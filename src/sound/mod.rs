@@ -13,9 +13,11 @@
 //! | [`resample`] | from one of the three rates to another |
 //! | [`concealment`] | what stands in for lost sound of G.711 and G.722 |
 //! | [`comfort_noise`] | RFC 3389: a silent talker's noise, read, made and described |
+//! | [`receiver`] | jitter buffer, concealment, time scaling: packets to frames |
 
 pub mod codec;
 pub mod comfort_noise;
 pub mod concealment;
 pub mod format;
+pub mod receiver;
 pub mod resample;

@@ -1,0 +1,425 @@
+//! Whose turn it is, and what to do when nobody is there.
+
+use std::time::Duration;
+
+use super::jitter_buffer::Header;
+use super::statistics::ReceiverStatistics;
+use super::time_scaling::{self, Likeness};
+use super::{Frame, Receiver, media_micros};
+use crate::sound::codec::{AudioCodec, Decoder};
+
+/// Concealment goes on for this long at most and fades at its end, in µs.
+const CONCEAL: i64 = 120_000;
+/// Comfort noise goes on for this long without a packet, in µs. Opus sends one
+/// every 400 ms of a pause.
+const COMFORT: i64 = 2_000_000;
+/// A frame's length, in µs.
+const FRAME: i64 = 20_000;
+/// The delay is shortened only if it then exceeds the target by this, in µs.
+const SLACK: i64 = 5_000;
+/// Beyond this much too long or too short, a seam may be heard, in µs.
+const HURRY: i64 = 60_000;
+/// Frames between two changes that are not in a hurry.
+const REST: u32 = 2;
+
+/// What is played.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum State {
+    /// Nothing: the next packet waits until its time has come.
+    #[default]
+    Waiting,
+    /// One packet after the other.
+    Playing,
+}
+
+/// Where the stream stands.
+#[derive(Debug, Default)]
+pub struct Playout {
+    state: State,
+    /// Sequence number of the packet that is next. None before the first.
+    next_sequence: Option<i64>,
+    /// Its timestamp, if there is no gap.
+    next_timestamp: i64,
+    /// What stood in for packets from `next_timestamp` on, in µs.
+    ahead: i64,
+    /// How long there was no packet, in µs.
+    without: i64,
+    /// The last packet said that a pause begins (Opus DTX).
+    discontinuous: bool,
+    /// What comes next does not follow from what went before.
+    seam: bool,
+    /// Duration of the last packet, in µs.
+    packet: i64,
+    /// Of the last packet that was decoded for a frame: by how much its turn
+    /// came later than the fastest packet's time, and what waited before it.
+    slack: i64,
+    waited: i64,
+    /// Delay of what plays, in µs.
+    delay: i64,
+    rest: u32,
+}
+
+impl Playout {
+    pub fn delay(&self) -> i64 {
+        self.delay
+    }
+
+    pub fn packet_micros(&self) -> i64 {
+        if self.packet > 0 { self.packet } else { FRAME }
+    }
+
+    /// True if this packet's turn is over.
+    pub fn has_passed(&self, sequence: i64) -> bool {
+        self.next_sequence.is_some_and(|next| sequence < next)
+    }
+
+    pub fn start_anew(&mut self, statistics: &mut ReceiverStatistics) {
+        self.settle(statistics, true);
+        *self = Playout {
+            packet: self.packet,
+            delay: self.delay,
+            seam: true,
+            ..Playout::default()
+        };
+    }
+
+    /// What stood in for packets was concealment, or the begin of a pause.
+    fn settle(&mut self, statistics: &mut ReceiverStatistics, concealment: bool) {
+        if concealment && !self.discontinuous {
+            statistics.concealed += Duration::from_micros(self.ahead.max(0) as u64);
+        }
+        self.ahead = 0;
+    }
+}
+
+/// What the samples of one frame are made of.
+#[derive(Debug, Default)]
+struct Made {
+    speech: bool,
+    concealed: bool,
+    comfort: bool,
+    decoded: bool,
+}
+
+impl Receiver {
+    /// Fills the queue with at least a frame.
+    pub(super) fn play(&mut self, now: i64) -> Frame {
+        let mut made = Made {
+            speech: self.queue.len() > 0 && self.playout.state == State::Playing,
+            ..Made::default()
+        };
+        while self.queue.missing() > 0 {
+            self.play_next(now, &mut made);
+        }
+        if made.decoded && !made.concealed && self.playout.state == State::Playing {
+            self.follow_target(now, &mut made);
+        }
+        if made.concealed {
+            Frame::Concealed
+        } else if made.speech {
+            Frame::Speech
+        } else if made.comfort {
+            Frame::ComfortNoise
+        } else {
+            Frame::Silence
+        }
+    }
+
+    /// Appends something to the queue, or takes a packet out of the buffer.
+    fn play_next(&mut self, now: i64, made: &mut Made) {
+        let Some(packet) = self.buffer.front() else {
+            return self.run_dry(made);
+        };
+        let behind = self.behind(now, &packet);
+        if behind > self.delay.maximum() && self.buffer.len() > 1 {
+            return self.skip(&packet);
+        }
+        let next = *self.playout.next_sequence.get_or_insert(packet.sequence);
+        match self.playout.state {
+            State::Waiting if behind < self.delay.target() => self.pause(made),
+            State::Waiting => {
+                let missing = packet.sequence - next;
+                self.statistics.lost += missing.max(0) as u64;
+                let gap = self.media_between(self.playout.next_timestamp, &packet);
+                let pause = missing == 0 && gap >= self.playout.ahead;
+                self.playout.settle(&mut self.statistics, !pause);
+                self.playout.state = State::Playing;
+                self.decode(now, &packet, made);
+            }
+            State::Playing => self.take_turn(now, &packet, next, made),
+        }
+    }
+
+    /// The packet is the first that is there; is there a gap before it?
+    fn take_turn(&mut self, now: i64, packet: &Header, next: i64, made: &mut Made) {
+        let missing = (packet.sequence - next).max(0) as u64;
+        let gap = self.media_between(self.playout.next_timestamp, packet) - self.playout.ahead;
+        if gap <= 0 {
+            self.statistics.lost += missing;
+            self.playout.settle(&mut self.statistics, true);
+            return self.decode(now, packet, made);
+        }
+        if missing == 0 {
+            // Timestamps jump and sequence numbers do not: the sender paused
+            // (RFC 3551 section 4.1).
+            self.playout.settle(&mut self.statistics, false);
+            self.playout.next_timestamp = packet.timestamp;
+            self.playout.state = State::Waiting;
+            return;
+        }
+        if self.playout.without >= CONCEAL {
+            self.playout.state = State::Waiting;
+            return;
+        }
+        let last = self.playout.packet_micros();
+        if gap <= last && self.recover(packet, gap, made) {
+            self.statistics.lost += missing - 1;
+            self.statistics.recovered += 1;
+            self.playout.settle(&mut self.statistics, true);
+            self.playout.next_sequence = Some(packet.sequence);
+            self.playout.next_timestamp = packet.timestamp;
+            return;
+        }
+        let before_last = if gap > last { gap - last } else { gap };
+        self.conceal(before_last.min(FRAME), made);
+    }
+
+    /// Sound of the lost packet before this one, from this one.
+    fn recover(&mut self, packet: &Header, gap: i64, made: &mut Made) -> bool {
+        let samples = self.samples_of(gap);
+        let start = self.queue.len();
+        let Some(decoder) = &mut self.decoder else {
+            return false;
+        };
+        if decoder.codec() != packet.codec {
+            return false;
+        }
+        let payload = self.buffer.payload(packet.sequence);
+        let queue = self.queue.samples();
+        match decoder.decode_fec(payload, samples, queue) {
+            Ok(appended) if appended > 0 => {
+                self.playout.without = 0;
+                made.speech = true;
+                if std::mem::take(&mut self.playout.seam) {
+                    self.queue.join(start);
+                }
+                true
+            }
+            _ => {
+                self.queue.samples().truncate(start);
+                false
+            }
+        }
+    }
+
+    /// It is this packet's turn.
+    fn decode(&mut self, now: i64, packet: &Header, made: &mut Made) {
+        self.playout.slack = self.behind(now, packet);
+        self.playout.waited = self.micros_of(self.queue.len());
+        self.playout.delay = self.playout.slack + self.playout.waited;
+        self.buffer.remove(packet.sequence);
+        self.playout.next_sequence = Some(packet.sequence + 1);
+        self.playout.next_timestamp = packet.timestamp;
+        let start = self.queue.len();
+        if !self.prepare_decoder(packet.codec) {
+            self.statistics.invalid += 1;
+            return;
+        }
+        let Some(decoder) = &mut self.decoder else {
+            return;
+        };
+        let payload = self.buffer.payload(packet.sequence);
+        let queue = self.queue.samples();
+        let samples = match decoder.decode(payload, queue) {
+            Ok(samples) => samples,
+            Err(_) => {
+                queue.truncate(start);
+                self.statistics.invalid += 1;
+                return;
+            }
+        };
+        let clock = i64::from(packet.codec.clock_rate());
+        let units = match decoder.duration(payload) {
+            Some(units) => i64::from(units),
+            None => samples as i64 * clock / i64::from(self.rate.hertz()),
+        };
+        self.playout.next_timestamp = packet.timestamp + units;
+        self.playout.packet = units * 1_000_000 / clock;
+        self.playout.without = 0;
+        self.playout.discontinuous =
+            matches!(packet.codec, AudioCodec::Opus(_)) && payload.len() <= 2;
+        made.speech |= !self.playout.discontinuous;
+        made.comfort |= self.playout.discontinuous;
+        made.decoded = true;
+        if std::mem::take(&mut self.playout.seam) {
+            self.queue.join(start);
+        }
+    }
+
+    /// Nothing waits.
+    fn run_dry(&mut self, made: &mut Made) {
+        let missing = self.micros_of(self.queue.missing());
+        let limit = if self.playout.discontinuous {
+            COMFORT
+        } else {
+            CONCEAL
+        };
+        if self.decoder.is_some()
+            && self.playout.next_sequence.is_some()
+            && self.playout.without < limit
+        {
+            return self.conceal(missing, made);
+        }
+        self.playout.state = State::Waiting;
+        self.pause(made);
+    }
+
+    /// Something like what was before stands in for `duration` of it.
+    fn conceal(&mut self, duration: i64, made: &mut Made) {
+        let samples = self.samples_of(duration).max(1);
+        let start = self.queue.len();
+        let Some(decoder) = &mut self.decoder else {
+            self.playout.state = State::Waiting;
+            return self.pause(made);
+        };
+        decoder.conceal(samples, self.queue.samples());
+        let appended = self.queue.len().saturating_sub(start);
+        if appended < samples {
+            self.queue.silence(samples - appended);
+        }
+        let duration = self.micros_of(samples);
+        self.playout.without += duration;
+        self.playout.ahead += duration;
+        self.playout.seam = true;
+        if self.playout.discontinuous {
+            made.comfort = true;
+        } else {
+            made.concealed = true;
+            if self.playout.without >= CONCEAL {
+                self.queue.fade_from(start);
+            }
+        }
+    }
+
+    /// Silence, or the background the sender described, until a frame is full.
+    fn pause(&mut self, made: &mut Made) {
+        let missing = self.queue.missing();
+        let start = self.queue.len();
+        if self.playout.discontinuous
+            && self.playout.without < COMFORT
+            && let Some(decoder) = &mut self.decoder
+        {
+            decoder.conceal(missing, self.queue.samples());
+            self.playout.without += self.micros_of(missing);
+            made.comfort = true;
+        }
+        let missing = self.queue.missing();
+        self.queue.silence(missing);
+        if !self.playout.seam {
+            self.queue.join(start);
+        }
+        self.playout.seam = true;
+    }
+
+    /// The packet comes too late to be played within the maximum delay.
+    fn skip(&mut self, packet: &Header) {
+        self.buffer.remove(packet.sequence);
+        self.statistics.late += 1;
+        if let Some(next) = self.playout.next_sequence {
+            self.statistics.lost += (packet.sequence - next).max(0) as u64;
+        }
+        self.playout.next_sequence = Some(packet.sequence + 1);
+        self.playout.state = State::Waiting;
+        self.playout.next_timestamp = packet.timestamp;
+    }
+
+    /// Leaves out or repeats a pitch period if the delay is not what it should be.
+    fn follow_target(&mut self, now: i64, made: &mut Made) {
+        self.playout.rest = self.playout.rest.saturating_sub(1);
+        let target = self.delay.target();
+        let slack = self.playout.slack;
+        // A whole packet, or a whole frame of a longer one, earlier or later.
+        let step = self.playout.packet_micros().min(FRAME);
+        let excess = slack - step - target - SLACK;
+        let hurry = excess > HURRY || target - slack > HURRY;
+        if self.playout.rest > 0 && !hurry {
+            return;
+        }
+        let likeness = if hurry {
+            Likeness::URGENT
+        } else {
+            Likeness::GENTLE
+        };
+        if slack < target {
+            let most = self.samples_of(FRAME);
+            let rate = self.rate;
+            let added = time_scaling::lengthen(self.queue.samples(), rate, most, likeness);
+            if added > 0 {
+                self.statistics.expansions += 1;
+                self.playout.rest = REST;
+            }
+            return;
+        }
+        let most = if excess >= 0 {
+            self.playout.waited + step
+        } else {
+            self.playout.waited
+        };
+        if excess < 0 && self.playout.waited < FRAME / 2 {
+            return;
+        }
+        if excess >= 0 {
+            // More of the signal shows its period, and something has to be
+            // left when a piece of it is gone.
+            self.play_ahead(now, made);
+        }
+        let most = self
+            .samples_of(most)
+            .min(self.queue.len().saturating_sub(self.rate.frame_samples()));
+        let rate = self.rate;
+        let removed = time_scaling::shorten(self.queue.samples(), rate, most, likeness);
+        if removed > 0 {
+            self.statistics.accelerations += 1;
+            self.playout.rest = REST;
+        }
+    }
+
+    /// Decodes the next packet before its turn if it is there.
+    fn play_ahead(&mut self, now: i64, made: &mut Made) {
+        let Some(packet) = self.buffer.front() else {
+            return;
+        };
+        if self.playout.next_sequence == Some(packet.sequence)
+            && packet.timestamp == self.playout.next_timestamp
+            && self.queue.len() < 2 * self.rate.frame_samples()
+        {
+            self.decode(now, &packet, made);
+        }
+    }
+
+    fn prepare_decoder(&mut self, codec: AudioCodec) -> bool {
+        if self.decoder.as_ref().is_some_and(|d| d.codec() == codec) {
+            return true;
+        }
+        self.playout.seam = true;
+        self.decoder = Decoder::new(codec, self.rate).ok();
+        self.decoder.is_some()
+    }
+
+    fn behind(&self, now: i64, packet: &Header) -> i64 {
+        let media = media_micros(packet.timestamp, packet.codec.clock_rate());
+        self.delay.behind(now, media).unwrap_or(0)
+    }
+
+    fn media_between(&self, timestamp: i64, packet: &Header) -> i64 {
+        media_micros(packet.timestamp - timestamp, packet.codec.clock_rate())
+    }
+
+    fn samples_of(&self, micros: i64) -> usize {
+        (micros.max(0) * i64::from(self.rate.hertz()) / 1_000_000) as usize
+    }
+
+    fn micros_of(&self, samples: usize) -> i64 {
+        samples as i64 * 1_000_000 / i64::from(self.rate.hertz())
+    }
+}
