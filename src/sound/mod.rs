@@ -23,6 +23,7 @@ pub mod codec;
 pub mod comfort_noise;
 pub mod concealment;
 pub mod format;
+pub mod receiver;
 pub mod resample;
 pub mod receiver;
 pub mod player;

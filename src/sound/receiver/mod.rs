@@ -7,7 +7,6 @@
 //!
 //! | file | what it holds |
 //! | --- | --- |
-//! | [`decode`] | what is asked of a decoder |
 //! | [`jitter_buffer`] | packets in order until their turn |
 //! | [`delay`] | how long they are to wait |
 //! | [`playout`] | whose turn it is, and what to do when nobody is there |
@@ -15,7 +14,6 @@
 //! | [`time_scaling`] | leaving out and repeating pitch periods |
 //! | [`statistics`] | what is counted |
 
-pub mod decode;
 pub mod delay;
 pub mod jitter_buffer;
 mod playout;
@@ -25,13 +23,12 @@ pub mod time_scaling;
 
 use std::time::{Duration, Instant};
 
-use self::decode::{Decode, MakeDecoder};
 use self::delay::DelayEstimate;
 use self::jitter_buffer::{Header, Inserted, JitterBuffer};
 use self::playout::Playout;
 use self::sound_queue::SoundQueue;
 pub use self::statistics::ReceiverStatistics;
-use super::codec::AudioCodec;
+use super::codec::{AudioCodec, Decoder};
 use super::format::{FRAME_MS, SampleRate};
 
 /// Beyond the maximum delay by this, a timestamp is not late but of another
@@ -111,18 +108,11 @@ struct Stream {
     strange: Option<u16>,
 }
 
-/// A decoder and what it is for.
-struct Decoding {
-    codec: AudioCodec,
-    decoder: Box<dyn Decode>,
-}
-
 /// Receives one stream. Bounded: `capacity` packets of at most 1500 bytes and
 /// 160 ms of sound.
 pub struct Receiver {
     rate: SampleRate,
-    make_decoder: MakeDecoder,
-    decoding: Option<Decoding>,
+    decoder: Option<Decoder>,
     epoch: Option<Instant>,
     stream: Option<Stream>,
     buffer: JitterBuffer,
@@ -133,16 +123,11 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// Makes its decoders by `make_decoder`, at `rate`.
-    pub fn with_decoders(
-        rate: SampleRate,
-        settings: ReceiverSettings,
-        make_decoder: MakeDecoder,
-    ) -> Receiver {
+    /// A receiver whose frames have this rate.
+    pub fn new(rate: SampleRate, settings: ReceiverSettings) -> Receiver {
         Receiver {
             rate,
-            make_decoder,
-            decoding: None,
+            decoder: None,
             epoch: None,
             stream: None,
             buffer: JitterBuffer::new(settings.capacity),
@@ -245,7 +230,7 @@ impl Receiver {
             self.statistics.restarts += 1;
             self.statistics.discarded += self.buffer.len() as u64;
             if stream.ssrc != packet.ssrc {
-                self.decoding = None;
+                self.decoder = None;
             }
             self.queue.fade_out();
         }
@@ -282,7 +267,7 @@ impl Receiver {
             return;
         }
         self.rate = rate;
-        self.decoding = None;
+        self.decoder = None;
         self.queue.set_rate(rate);
     }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::jitter_buffer::Header;
 use super::statistics::ReceiverStatistics;
 use super::time_scaling::{self, Likeness};
-use super::{Decoding, Frame, Receiver, media_micros};
-use crate::sound::codec::AudioCodec;
+use super::{Frame, Receiver, media_micros};
+use crate::sound::codec::{AudioCodec, Decoder};
 
 /// Concealment goes on for this long at most and fades at its end, in µs.
 const CONCEAL: i64 = 120_000;
@@ -188,15 +188,15 @@ impl Receiver {
     fn recover(&mut self, packet: &Header, gap: i64, made: &mut Made) -> bool {
         let samples = self.samples_of(gap);
         let start = self.queue.len();
-        let Some(decoding) = &mut self.decoding else {
+        let Some(decoder) = &mut self.decoder else {
             return false;
         };
-        if decoding.codec != packet.codec {
+        if decoder.codec() != packet.codec {
             return false;
         }
         let payload = self.buffer.payload(packet.sequence);
         let queue = self.queue.samples();
-        match decoding.decoder.decode_fec(payload, samples, queue) {
+        match decoder.decode_fec(payload, samples, queue) {
             Ok(appended) if appended > 0 => {
                 self.playout.without = 0;
                 made.speech = true;
@@ -225,12 +225,12 @@ impl Receiver {
             self.statistics.invalid += 1;
             return;
         }
-        let Some(decoding) = &mut self.decoding else {
+        let Some(decoder) = &mut self.decoder else {
             return;
         };
         let payload = self.buffer.payload(packet.sequence);
         let queue = self.queue.samples();
-        let samples = match decoding.decoder.decode(payload, queue) {
+        let samples = match decoder.decode(payload, queue) {
             Ok(samples) => samples,
             Err(_) => {
                 queue.truncate(start);
@@ -239,7 +239,10 @@ impl Receiver {
             }
         };
         let clock = i64::from(packet.codec.clock_rate());
-        let units = samples as i64 * clock / i64::from(self.rate.hertz());
+        let units = match decoder.duration(payload) {
+            Some(units) => i64::from(units),
+            None => samples as i64 * clock / i64::from(self.rate.hertz()),
+        };
         self.playout.next_timestamp = packet.timestamp + units;
         self.playout.packet = units * 1_000_000 / clock;
         self.playout.without = 0;
@@ -261,7 +264,7 @@ impl Receiver {
         } else {
             CONCEAL
         };
-        if self.decoding.is_some()
+        if self.decoder.is_some()
             && self.playout.next_sequence.is_some()
             && self.playout.without < limit
         {
@@ -275,11 +278,11 @@ impl Receiver {
     fn conceal(&mut self, duration: i64, made: &mut Made) {
         let samples = self.samples_of(duration).max(1);
         let start = self.queue.len();
-        let Some(decoding) = &mut self.decoding else {
+        let Some(decoder) = &mut self.decoder else {
             self.playout.state = State::Waiting;
             return self.pause(made);
         };
-        decoding.decoder.conceal(samples, self.queue.samples());
+        decoder.conceal(samples, self.queue.samples());
         let appended = self.queue.len().saturating_sub(start);
         if appended < samples {
             self.queue.silence(samples - appended);
@@ -304,9 +307,9 @@ impl Receiver {
         let start = self.queue.len();
         if self.playout.discontinuous
             && self.playout.without < COMFORT
-            && let Some(decoding) = &mut self.decoding
+            && let Some(decoder) = &mut self.decoder
         {
-            decoding.decoder.conceal(missing, self.queue.samples());
+            decoder.conceal(missing, self.queue.samples());
             self.playout.without += self.micros_of(missing);
             made.comfort = true;
         }
@@ -395,14 +398,12 @@ impl Receiver {
     }
 
     fn prepare_decoder(&mut self, codec: AudioCodec) -> bool {
-        if self.decoding.as_ref().is_some_and(|d| d.codec == codec) {
+        if self.decoder.as_ref().is_some_and(|d| d.codec() == codec) {
             return true;
         }
         self.playout.seam = true;
-        self.decoding = (self.make_decoder)(codec, self.rate)
-            .ok()
-            .map(|decoder| Decoding { codec, decoder });
-        self.decoding.is_some()
+        self.decoder = Decoder::new(codec, self.rate).ok();
+        self.decoder.is_some()
     }
 
     fn behind(&self, now: i64, packet: &Header) -> i64 {

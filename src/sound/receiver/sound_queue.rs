@@ -89,7 +89,10 @@ impl SoundQueue {
         let at = |position: usize| {
             let (index, part) = (position * from / to, (position * from % to) as i32);
             let here = i32::from(self.samples[index]);
-            let next = self.samples.get(index + 1).map_or(here, |&next| next.into());
+            let next = self
+                .samples
+                .get(index + 1)
+                .map_or(here, |&next| next.into());
             (here + (next - here) * part / to as i32) as i16
         };
         let carried: Vec<i16> = (0..length).map(at).collect();

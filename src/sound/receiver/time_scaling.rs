@@ -29,12 +29,7 @@ impl Likeness {
 
 /// Leaves out one period of at most `most` samples near the start of
 /// `samples`. Returns how many samples less there are; 0: nothing fits.
-pub fn shorten(
-    samples: &mut Vec<i16>,
-    rate: SampleRate,
-    most: usize,
-    likeness: Likeness,
-) -> usize {
+pub fn shorten(samples: &mut Vec<i16>, rate: SampleRate, most: usize, likeness: Likeness) -> usize {
     let Some(period) = find_period(samples, rate, most, likeness) else {
         return 0;
     };
@@ -105,7 +100,11 @@ fn find_period(
     let factor = (rate.hertz() / COARSE_HERTZ) as usize;
     let mut coarse = [0i16; COARSE_SAMPLES];
     let length = ((longest + window) / factor).min(COARSE_SAMPLES);
-    for (to, from) in coarse.iter_mut().zip(samples.chunks_exact(factor)).take(length) {
+    for (to, from) in coarse
+        .iter_mut()
+        .zip(samples.chunks_exact(factor))
+        .take(length)
+    {
         *to = (from.iter().map(|&sample| i32::from(sample)).sum::<i32>() / factor as i32) as i16;
     }
     let coarse_window = window / factor;
