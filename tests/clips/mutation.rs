@@ -81,7 +81,7 @@ fn no_mutation_of_a_file_panics_or_takes_more_memory_than_the_limit_allows() {
     }
 }
 
-const ROUNDS: usize = 2000;
+const ROUNDS: usize = 1000;
 
 /// Writes the right checksum in each page (RFC 3533 section 6).
 fn seal_pages(file: &mut [u8]) {
