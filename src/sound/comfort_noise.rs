@@ -163,7 +163,7 @@ mod tests {
         let mut noise = ComfortNoise::new(rate, 7);
         noise.describe(&NoiseDescription::read(payload).unwrap());
         let mut out = Vec::new();
-        for _ in 0..100 {
+        for _ in 0..50 {
             let before = out.len();
             noise.fill(rate.frame_samples(), &mut out);
             assert_eq!(out.len() - before, rate.frame_samples());
@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn the_noise_is_as_loud_as_the_payload_says() {
         for rate in [SampleRate::Narrow, SampleRate::Wide, SampleRate::Full] {
-            for level in [30, 50, 60] {
+            for level in [30, 60] {
                 for spectrum in [&[][..], &[60, 140, 120][..], &[150][..]] {
                     let payload = [&[level], spectrum].concat();
                     let heard = level_of(&noise(rate, &payload));
@@ -205,7 +205,7 @@ mod tests {
     #[test]
     fn any_payload_gives_noise_that_ends_nowhere_at_full_scale() {
         let mut random = SmallRng::seed_from_u64(1);
-        for _ in 0..200 {
+        for _ in 0..60 {
             let length = random.random_range(1..30);
             let payload: Vec<u8> = (0..length).map(|_| random.random()).collect();
             let level = payload[0] & 0x7f;

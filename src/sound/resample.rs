@@ -226,7 +226,7 @@ mod tests {
     fn resampled(from: SampleRate, to: SampleRate, frequency: f64) -> Vec<i16> {
         let mut resampler = Resampler::new(from, to);
         let mut out = Vec::new();
-        let tone: Vec<i16> = (0..from.hertz() * 11 / 10)
+        let tone: Vec<i16> = (0..from.hertz() * 3 / 10)
             .map(|i| {
                 let angle = 2.0 * PI * frequency * f64::from(i) / f64::from(from.hertz());
                 (16_000.0 * angle.sin()).round() as i16
@@ -240,7 +240,7 @@ mod tests {
         out.split_off(to.hertz() as usize / 10)
     }
 
-    /// Level of one frequency in a second of sound, in dB of the tone put in.
+    /// Level of one frequency in 200 ms of sound, in dB of the tone put in.
     fn level(rate: SampleRate, sound: &[i16], frequency: f64) -> f64 {
         let (mut sine, mut cosine) = (0.0, 0.0);
         for (i, &sample) in sound.iter().enumerate() {

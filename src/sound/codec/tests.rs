@@ -22,9 +22,9 @@ fn codecs() -> [AudioCodec; 4] {
     ]
 }
 
-/// A second of a tone, in Hz.
+/// 400 ms of a tone, in Hz.
 fn tone(rate: SampleRate, frequency: f64) -> Vec<i16> {
-    (0..rate.hertz())
+    (0..rate.hertz() * 2 / 5)
         .map(|i| {
             let angle = 2.0 * PI * frequency * f64::from(i) / f64::from(rate.hertz());
             (8000.0 * angle.sin()) as i16
@@ -109,7 +109,7 @@ fn a_tone_survives_every_codec_at_every_rate() {
                 let count = decoder.decode(&payload, &mut heard).unwrap();
                 assert_eq!(count, rate.frame_samples(), "{codec:?} at {rate:?}");
             }
-            // The last half second: whole periods, and settled.
+            // The last 200 ms: whole periods, and settled.
             let settled = &heard[heard.len() / 2..];
             let ratio = tone_to_rest(rate, 1000.0, settled);
             println!("{codec:?} {rate:?} {ratio:.1} dB");
@@ -134,7 +134,7 @@ fn what_is_encoded_at_one_rate_is_decoded_at_every_other() {
                 for payload in &sent {
                     decoder.decode(payload, &mut heard).unwrap();
                 }
-                assert_eq!(heard.len(), to.hertz() as usize);
+                assert_eq!(heard.len(), to.hertz() as usize * 2 / 5);
                 let ratio = tone_to_rest(to, 1000.0, &heard[heard.len() / 2..]);
                 println!("{codec:?} {from:?} {to:?} {ratio:.1} dB");
                 assert!(ratio > 20.0, "{codec:?} {from:?} to {to:?}: {ratio:.1} dB");
@@ -151,7 +151,7 @@ fn arbitrary_payloads_never_panic() {
             let good = payloads(codec, rate, &voice(rate, 20));
             let mut decoder = Decoder::new(codec, rate).unwrap();
             let mut out = Vec::new();
-            for round in 0..2000 {
+            for round in 0..300 {
                 let payload: Vec<u8> = if round % 2 == 0 {
                     let length = random.random_range(0..300);
                     (0..length).map(|_| random.random()).collect()
@@ -284,7 +284,7 @@ fn loss_distance(
     replace: impl Fn(&mut Decoder, &[u8], usize, &mut Vec<i16>),
 ) -> f64 {
     let length = rate.frame_samples();
-    let sound = voice(rate, 200);
+    let sound = voice(rate, 80);
     let mut encoder = Encoder::new(codec, rate).unwrap();
     encoder.set_expected_loss(20);
     let sent: Vec<Vec<u8>> = sound
