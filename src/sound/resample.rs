@@ -15,7 +15,7 @@ use super::format::{MAX_FRAME_SAMPLES, SampleRate};
 const FRACTION: u32 = 14;
 
 /// Stop band below this, in dB; rounding to [`FRACTION`] bits costs some of it.
-const ATTENUATION: f64 = 70.0;
+const ATTENUATION: f64 = 67.5;
 
 /// Products that one vector instruction makes.
 const BLOCK: usize = 8;
