@@ -228,7 +228,10 @@ impl Held {
         let since = packet.timestamp.wrapping_sub(self.timestamp);
         if since == 0 {
             self.grow(event.duration);
-        } else if since % LONGEST_SEGMENT == 0 && since / LONGEST_SEGMENT <= 8 && !packet.marker {
+        } else if since.is_multiple_of(LONGEST_SEGMENT)
+            && since / LONGEST_SEGMENT <= 8
+            && !packet.marker
+        {
             // Section 2.5.1.3: the next segment of a long event begins where
             // the last one ended, without the marker. Some may have been lost.
             self.earlier = self.earlier.saturating_add(u64::from(since));

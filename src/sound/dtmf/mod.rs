@@ -21,8 +21,6 @@ pub mod tone_detector;
 pub mod tones;
 
 #[cfg(test)]
-mod hostile_tests;
-#[cfg(test)]
 mod tone_detector_tests;
 
 /// A key, or the hook flash.

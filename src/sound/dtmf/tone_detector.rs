@@ -298,19 +298,20 @@ impl ToneDetector {
 
     /// The power of the window near a bin, off its frequency by this part.
     fn power(&self, bin: usize, off: f32) -> f32 {
-        let turn = self.frequency(bin) * off * TAU * BLOCK_MS as f32 / 1000.0;
+        let turn = self.step[bin] * off;
+        let (step_sin, step_cos) = turn.sin_cos();
+        let (mut sin, mut cos) = (0.0, 1.0);
         let mut re = 0.0;
         let mut im = 0.0;
-        for (at, block) in self.blocks.iter().enumerate() {
-            let (sin, cos) = (turn * at as f32).sin_cos();
+        for block in &self.blocks {
             re += block.re[bin] * cos + block.im[bin] * sin;
             im += block.im[bin] * cos - block.re[bin] * sin;
+            (cos, sin) = (
+                cos * step_cos - sin * step_sin,
+                sin * step_cos + cos * step_sin,
+            );
         }
         re * re + im * im
-    }
-
-    fn frequency(&self, bin: usize) -> f32 {
-        frequencies()[bin]
     }
 
     fn advance(&mut self, window: Option<Window>, reports: &mut Reports) {

@@ -21,9 +21,9 @@ const LOW_DBM0: f32 = -8.0;
 /// Level of the high tone in dBm0.
 const HIGH_DBM0: f32 = -6.0;
 
-/// Level of a sine at full scale, in dBm0 (ITU-T G.711 table 1: 3.14 for A-law,
-/// 3.17 for µ-law).
-pub const FULL_SCALE_DBM0: f32 = 3.14;
+/// Level of a sine at full scale, in dBm0 (ITU-T G.711: 3.17 for µ-law, and
+/// hardly less, 3.14, for A-law).
+pub const FULL_SCALE_DBM0: f32 = 3.17;
 
 /// Length of the rise and the fall of a tone. Without them each is a click.
 const EDGE_MS: u32 = 5;
@@ -253,7 +253,7 @@ mod tests {
             energy += frame.iter().map(|s| f64::from(*s).powi(2)).sum::<f64>();
         }
         let rms = (energy / (45.0 * 160.0)).sqrt();
-        let dbm0 = 20.0 * (rms * 2f64.sqrt() / 32767.0).log10() + 3.14;
+        let dbm0 = 20.0 * (rms * 2f64.sqrt() / 32767.0).log10() + f64::from(FULL_SCALE_DBM0);
         // -8 and -6 dBm0 together.
         assert!((dbm0 - -3.87).abs() < 0.1, "{dbm0}");
     }
