@@ -17,12 +17,18 @@
 //! | [`concealment`] | what stands in for lost sound of G.711 and G.722 |
 //! | [`comfort_noise`] | RFC 3389: a silent talker's noise, read, made and described |
 //! | [`receiver`] | jitter buffer, concealment, time scaling: packets to frames |
+//! | [`dtmf`] | telephone events, SIP INFO bodies, tones in the sound |
+//! | [`e_model`] | the quality of a call as R and MOS |
+//! | [`level`] | loudness, voice activity, dead air, one-way sound |
 
 pub mod clip;
 pub mod codec;
 pub mod comfort_noise;
 pub mod concealment;
+pub mod dtmf;
+pub mod e_model;
 pub mod format;
+pub mod level;
 pub mod player;
 pub mod receiver;
 pub mod resample;
