@@ -35,8 +35,7 @@ impl FromStr for CallId {
     type Err = CallIdError;
 
     fn from_str(text: &str) -> Result<Self, CallIdError> {
-        let lower_hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-        if text.len() != 34 || !text.bytes().all(lower_hex) {
+        if text.len() != 34 || !text.bytes().all(is_lower_hex) {
             return Err(CallIdError);
         }
         let shard = u8::from_str_radix(&text[..2], 16).map_err(|_| CallIdError)?;
@@ -46,6 +45,38 @@ impl FromStr for CallId {
             random,
         })
     }
+}
+
+/// One recording: unguessable (128 random bits). Text form: 32 hexadecimal
+/// digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RecordingId(pub u128);
+
+impl fmt::Display for RecordingId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+/// A text is not a [`RecordingId`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a recording id is 32 lower-case hexadecimal digits")]
+pub struct RecordingIdError;
+
+impl FromStr for RecordingId {
+    type Err = RecordingIdError;
+
+    fn from_str(text: &str) -> Result<Self, RecordingIdError> {
+        if text.len() != 32 || !text.bytes().all(is_lower_hex) {
+            return Err(RecordingIdError);
+        }
+        let bits = u128::from_str_radix(text, 16).map_err(|_| RecordingIdError)?;
+        Ok(RecordingId(bits))
+    }
+}
+
+fn is_lower_hex(byte: u8) -> bool {
+    byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte)
 }
 
 /// A tenant. Cheap to clone.
@@ -177,6 +208,23 @@ mod tests {
             random: 0xfeed,
         };
         assert_eq!(id.to_string().parse(), Ok(id));
+    }
+
+    #[test]
+    fn a_recording_id_reads_back_what_it_printed_and_nothing_else() {
+        let id = RecordingId(0xfeed);
+        assert_eq!(id.to_string().parse(), Ok(id));
+        for text in [
+            "",
+            "+000000000000000000000000000000f",
+            "../../../../../../../../../../x/",
+        ] {
+            assert_eq!(
+                text.parse::<RecordingId>(),
+                Err(RecordingIdError),
+                "{text:?}"
+            );
+        }
     }
 
     #[test]

@@ -144,9 +144,14 @@ impl From<CallError> for ApiError {
             CallError::WrongState { .. } => (StatusCode::CONFLICT, "WRONG_STATE"),
             CallError::RoomFull => (StatusCode::CONFLICT, "ROOM_FULL"),
             CallError::PeerExists => (StatusCode::CONFLICT, "PEER_EXISTS"),
-            CallError::RecordingUnavailable => {
-                (StatusCode::UNPROCESSABLE_ENTITY, "RECORDING_UNAVAILABLE")
+            CallError::RecordingUnavailable(_) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "RECORDING_UNAVAILABLE")
             }
+            CallError::AlreadyRecording => (StatusCode::CONFLICT, "ALREADY_RECORDING"),
+            CallError::NotRecording => (StatusCode::NOT_FOUND, "RECORDING_NOT_FOUND"),
+            CallError::UnknownPlay => (StatusCode::NOT_FOUND, "PLAY_NOT_FOUND"),
+            CallError::TooManyPlays => (StatusCode::TOO_MANY_REQUESTS, "TOO_MANY_PLAYS"),
+            CallError::TooManyKeys => (StatusCode::TOO_MANY_REQUESTS, "TOO_MANY_KEYS"),
             CallError::PortsExhausted => (StatusCode::SERVICE_UNAVAILABLE, "PORTS_EXHAUSTED"),
             CallError::TooManyCalls | CallError::Overloaded => {
                 (StatusCode::SERVICE_UNAVAILABLE, "OVERLOADED")
@@ -164,7 +169,9 @@ impl From<CallError> for ApiError {
         };
         let retry_after = match error {
             CallError::Draining => Some(RETRY_AFTER_DRAINING),
-            CallError::Limit(_) => Some(RETRY_AFTER),
+            CallError::Limit(_) | CallError::TooManyPlays | CallError::TooManyKeys => {
+                Some(RETRY_AFTER)
+            }
             _ => (status == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER),
         };
         ApiError {

@@ -221,6 +221,8 @@ fn label(kind: &CallEventKind) -> &'static str {
         CallEventKind::Error(_) => "error",
         CallEventKind::OtherJoined(_) => "peer_joined",
         CallEventKind::OtherLeft { .. } => "peer_left",
+        CallEventKind::Key(_) => "dtmf",
+        CallEventKind::Played { .. } => "play_finished",
         CallEventKind::Web(WebEvent::Joined { .. }) => "webrtc_joined",
         CallEventKind::Web(WebEvent::Connected) => "webrtc_connected",
         CallEventKind::Web(WebEvent::Renegotiate) => "webrtc_renegotiate",
@@ -270,6 +272,11 @@ fn log(event: &CallEvent) {
         CallEventKind::Web(WebEvent::Connected | WebEvent::Renegotiate) => {
             tracing::info!(%call_id, %app, event = kind, "peer");
         }
+        CallEventKind::Played { play, end } => {
+            tracing::info!(%call_id, %app, event = kind, %play, end = end.label(), "call");
+        }
+        // Which key it was stays out of the log: it may be part of a PIN.
+        CallEventKind::Key(_) => tracing::info!(%call_id, %app, event = kind, "call"),
         CallEventKind::MediaServer(_)
         | CallEventKind::Accepted
         | CallEventKind::CallerCancelled

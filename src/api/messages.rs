@@ -150,6 +150,16 @@ fn outgoing(kind: &CallEventKind) -> Option<outgoing_call_event::Event> {
                 reason: (*reason).to_owned(),
             })
         }
+        CallEventKind::Key(key) => Event::Dtmf(outgoing_call_event::Dtmf {
+            digit: key.digit.to_string(),
+            duration_ms: key.duration_ms,
+        }),
+        CallEventKind::Played { play, end } => {
+            Event::PlayFinished(outgoing_call_event::PlayFinished {
+                play_id: play.to_string(),
+                reason: end.label().to_owned(),
+            })
+        }
         CallEventKind::Arrived(_)
         | CallEventKind::Accepted
         | CallEventKind::Rejected(_)
@@ -179,6 +189,16 @@ fn incoming(kind: &CallEventKind) -> Option<incoming_call_event::Event> {
             Event::PeerLeft(incoming_call_event::PeerLeft {
                 peer: peer.to_string(),
                 reason: (*reason).to_owned(),
+            })
+        }
+        CallEventKind::Key(key) => Event::Dtmf(incoming_call_event::Dtmf {
+            digit: key.digit.to_string(),
+            duration_ms: key.duration_ms,
+        }),
+        CallEventKind::Played { play, end } => {
+            Event::PlayFinished(incoming_call_event::PlayFinished {
+                play_id: play.to_string(),
+                reason: end.label().to_owned(),
             })
         }
         CallEventKind::Arrived(_)
@@ -212,6 +232,8 @@ pub fn notify_follow_up(kind: &CallEventKind, from: &str, to: &str) -> Option<In
         | CallEventKind::Error(_)
         | CallEventKind::OtherJoined(_)
         | CallEventKind::OtherLeft { .. }
+        | CallEventKind::Key(_)
+        | CallEventKind::Played { .. }
         | CallEventKind::MediaServer(_)
         | CallEventKind::Web(_)
         | CallEventKind::Ended(_) => return None,

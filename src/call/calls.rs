@@ -216,6 +216,7 @@ impl Calls {
             CallRequest::Rooms(_)
             | CallRequest::Room(_)
             | CallRequest::Web(_)
+            | CallRequest::Sound(_)
             | CallRequest::Counters => {}
         }
         self.handle_agent_events(now);
@@ -248,6 +249,17 @@ impl Calls {
             RoomNotice::SecurityFailed { call, reason } => {
                 self.tell(now, call, CallEventKind::Error(reason.to_owned()));
                 self.end(now, call, "security_failed");
+            }
+            RoomNotice::Key { call, key } => self.tell(now, call, CallEventKind::Key(key)),
+            RoomNotice::NotRecorded { call, why } => {
+                self.tell(
+                    now,
+                    call,
+                    CallEventKind::Error(format!("not recorded: {why}")),
+                );
+            }
+            RoomNotice::Played { call, play, end } => {
+                self.tell(now, call, CallEventKind::Played { play, end });
             }
             RoomNotice::Silent { call } => self.silent(now, call),
             RoomNotice::Left { call, media } => self.left(now, call, media),
@@ -454,7 +466,7 @@ impl Calls {
             } => self.offered(now, call, session, offer, &method, body),
             Event::OfferAnswered { body, .. } => self.offer_answered(now, call, body),
             Event::OfferRefused { code, .. } => self.offer_refused(call, code),
-            Event::Info { .. } => {}
+            Event::Info { body, .. } => self.info(now, call, body),
             Event::Bye { .. } => self.peer_hung_up(now, call),
             Event::Lost { reason, .. } => self.lost(now, call, reason),
             Event::Ended { .. } => self.session_over(now, call),

@@ -10,8 +10,13 @@ use rand::rngs::StdRng;
 use crate::call::room::LegAddress;
 use crate::keying::{Fingerprint, Srtp};
 use crate::media::{Latch, PayloadMapping, Remote};
-use crate::sdp::{Codec, Exchange, Local, LocalSecurity, Negotiated, SdpError, Session};
+use crate::sdp::{
+    Codec, Exchange, Local, LocalSecurity, Negotiated, NegotiatedCodec, NegotiationError, SdpError,
+    Session,
+};
 use crate::sip::agent::Body;
+use crate::sound::codec::{AudioCodec, OpusParameters};
+use crate::sound::conference::{Description, Events};
 
 /// Reads a session description.
 ///
@@ -44,9 +49,42 @@ pub(super) fn exchange(
     })
 }
 
-/// All codecs, or those the room's other peer takes.
-pub(super) fn allowed_codecs(allowed: Option<&[Codec]>) -> &[Codec] {
-    allowed.unwrap_or(&Codec::ALL)
+/// What may be agreed on with a peer beside what its room's other takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Beside {
+    /// Anything: the room is mixed then.
+    Anything,
+    /// Nothing: the two are only ever relayed.
+    Nothing,
+}
+
+/// What to offer to a peer whose room's other takes `others`: those first, so
+/// that the two are relayed where they can be; then everything else, for which
+/// the gateway stands between them.
+pub(super) fn offered_codecs(others: Option<&[Codec]>, beside: Beside) -> Vec<Codec> {
+    let others = match (others, beside) {
+        (Some(others), Beside::Nothing) => return others.to_vec(),
+        (others, _) => others.unwrap_or_default(),
+    };
+    let rest = Codec::ALL.iter().filter(|codec| !others.contains(codec));
+    others.iter().chain(rest).copied().collect()
+}
+
+/// Answers an offer with what the room's other takes too, where there is any
+/// such codec; else with whatever the gateway can code.
+pub(super) fn answer(
+    exchange: &mut Exchange,
+    offer: &Session,
+    others: Option<&[Codec]>,
+    beside: Beside,
+) -> Result<(Session, Negotiated), NegotiationError> {
+    if let Some(others) = others {
+        match exchange.answer(offer, others) {
+            Err(NegotiationError::NoCommonCodec) if beside == Beside::Anything => {}
+            answered => return answered,
+        }
+    }
+    exchange.answer(offer, &Codec::ALL)
 }
 
 /// The peer's side of a leg for the leg table. `signalling` is where its SIP
@@ -72,6 +110,53 @@ pub(super) fn remote(negotiated: &Negotiated, signalling: IpAddr) -> Remote {
             })
             .collect(),
     }
+}
+
+/// How the sound of a leg is coded, for rooms where it has to be made: by the
+/// first codec that was agreed on (RFC 3264 section 6.1).
+pub(super) fn sound(negotiated: &Negotiated) -> Option<Description> {
+    let entry = negotiated.codecs.iter().find(|e| e.codec.is_audio())?;
+    let codec = match entry.codec {
+        Codec::Pcmu => AudioCodec::Pcmu,
+        Codec::Pcma => AudioCodec::Pcma,
+        Codec::G722 => AudioCodec::G722,
+        Codec::Opus => AudioCodec::Opus(opus(entry.fmtp.as_deref().unwrap_or_default())),
+        Codec::TelephoneEvent(_) => return None,
+    };
+    // RFC 4733 section 2.1: events share the clock of the sound beside them;
+    // where none does, any will do.
+    let is_event = |e: &&NegotiatedCodec| !e.codec.is_audio();
+    let mut events = negotiated.codecs.iter().filter(is_event);
+    let fits = |e: &&NegotiatedCodec| e.codec.clock_rate() == codec.clock_rate();
+    let events = events.clone().find(fits).or_else(|| events.next());
+    Some(Description {
+        codec,
+        payload_type: entry.send,
+        takes: negotiated.send,
+        events: events.map(|entry| Events {
+            payload_type: entry.send,
+            clock_rate: entry.codec.clock_rate(),
+        }),
+    })
+}
+
+/// What a peer states as a receiver of Opus (RFC 7587 section 6.1). Nonsense
+/// counts as not said.
+fn opus(fmtp: &str) -> OpusParameters {
+    let mut parameters = OpusParameters::default();
+    for parameter in fmtp.split(';') {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        let (name, value) = (name.trim().to_ascii_lowercase(), value.trim());
+        match name.as_str() {
+            "useinbandfec" => parameters.in_band_fec = value == "1",
+            "usedtx" => parameters.dtx = value == "1",
+            "cbr" => parameters.constant_bitrate = value == "1",
+            "maxaveragebitrate" => parameters.max_average_bitrate = value.parse().ok(),
+            "maxplaybackrate" => parameters.max_playback_rate = value.parse().ok(),
+            _ => {}
+        }
+    }
+    parameters
 }
 
 /// Packets count from the SDP's address only, unless it is one that cannot be
@@ -114,6 +199,20 @@ mod tests {
 
     fn latch_of(described: &str, signalling: &str) -> Latch {
         latch(described.parse().unwrap(), signalling.parse().unwrap())
+    }
+
+    #[test]
+    fn what_a_receiver_of_opus_states_is_read_and_nonsense_is_not() {
+        assert_eq!(
+            opus("minptime=10;useinbandfec=1; maxaveragebitrate=20000;MaxPlaybackRate=x;usedtx=1"),
+            OpusParameters {
+                in_band_fec: true,
+                dtx: true,
+                max_average_bitrate: Some(20_000),
+                ..OpusParameters::default()
+            }
+        );
+        assert_eq!(opus(""), OpusParameters::default());
     }
 
     #[test]

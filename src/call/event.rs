@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use crate::book::Number;
 use crate::call::request::{CallSnapshot, Stream};
+pub use crate::call::sound::PlayEnd;
 pub use crate::call::web_peer::WebEvent;
-use crate::ids::{AppId, CallId};
+use crate::ids::{AppId, CallId, PlayId};
+pub use crate::sound::dtmf::DtmfEvent;
 
 /// One thing that happened to a call.
 #[derive(Debug, Clone)]
@@ -61,6 +63,15 @@ pub enum CallEventKind {
         peer: Arc<str>,
         /// As in [`WebEvent::Left`].
         reason: &'static str,
+    },
+    /// The peer has pressed a key.
+    Key(DtmfEvent),
+    /// What was played to the call, or to its room, has come to its end.
+    Played {
+        /// What.
+        play: PlayId,
+        /// How it ended.
+        end: PlayEnd,
     },
     /// No call's event, but a WebRTC peer's, which the id then names.
     Web(WebEvent),

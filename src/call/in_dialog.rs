@@ -16,6 +16,7 @@ use crate::ids::{CallId, SessionId};
 use crate::sdp::{Codec, Negotiated, NegotiationError};
 use crate::sip::agent::{Body, OfferId, Rejection};
 use crate::sip::method::Method;
+use crate::sound::dtmf::info::InfoFormat;
 
 /// 488 Not Acceptable Here: the offer cannot be taken, the session stays as it
 /// is (RFC 3261 section 14.2).
@@ -94,8 +95,8 @@ impl Calls {
         let Some(exchange) = &mut call.exchange else {
             return;
         };
-        let allowed = description::allowed_codecs(call.allowed.as_deref());
-        let Ok(offer) = exchange.offer(allowed) else {
+        // Only these: the other's codecs are what the offer is for.
+        let Ok(offer) = exchange.offer(call.allowed.as_deref().unwrap_or(&Codec::ALL)) else {
             return;
         };
         if self
@@ -146,10 +147,11 @@ impl Calls {
     ) -> Result<Option<Body>, Rejection> {
         let call = self.calls.get_mut(&id);
         let call = call.ok_or(Rejection::code(NO_SUCH_DIALOG))?;
+        let beside = call.beside();
         let Some(exchange) = &mut call.exchange else {
             return Err(Rejection::code(REQUEST_PENDING));
         };
-        let allowed = description::allowed_codecs(call.allowed.as_deref());
+        let allowed = call.allowed.as_deref();
         let Some(body) = body else {
             // An UPDATE without an offer only refreshes the target
             // (RFC 3311 section 5.2); a re-INVITE without one wants ours
@@ -157,7 +159,8 @@ impl Calls {
             if *method == Method::Update {
                 return Ok(None);
             }
-            let ours = exchange.offer(allowed).map_err(refusal)?;
+            let codecs = description::offered_codecs(allowed, beside);
+            let ours = exchange.offer(&codecs).map_err(refusal)?;
             call.offering = true;
             return Ok(Some(description::body(&ours)));
         };
@@ -165,7 +168,8 @@ impl Calls {
             return Err(Rejection::code(REQUEST_PENDING));
         }
         let theirs = description::parse(body).map_err(|_| Rejection::code(NOT_ACCEPTABLE_HERE))?;
-        let (ours, negotiated) = exchange.answer(&theirs, allowed).map_err(refusal)?;
+        let answered = description::answer(exchange, &theirs, allowed, beside);
+        let (ours, negotiated) = answered.map_err(refusal)?;
         self.connect(now, id, &negotiated);
         Ok(Some(description::body(&ours)))
     }
@@ -205,6 +209,29 @@ impl Calls {
         info!(call_id = %id, code, "re-INVITE refused by the peer");
         if let Some(call) = self.calls.get_mut(&id) {
             call.offering = false;
+        }
+    }
+
+    /// An INFO has come: keys are told of, anything else is passed over.
+    pub(super) fn info(&mut self, now: Instant, id: CallId, body: Option<Body>) {
+        let Some(body) = body else {
+            return;
+        };
+        let Some(format) = InfoFormat::from_content_type(&body.content_type) else {
+            return;
+        };
+        let key = match format.parse(&body.content) {
+            Ok(key) => key,
+            Err(error) => {
+                info!(call_id = %id, %error, "INFO without a usable key");
+                return;
+            }
+        };
+        let has_leg = self.calls.get(&id).is_some_and(|call| call.has_leg);
+        match has_leg {
+            // The room knows whom else it concerns, and tells us of it.
+            true => self.ask_room(id, RoomRequest::Key { call: id, key }),
+            false => self.tell(now, id, CallEventKind::Key(key)),
         }
     }
 
@@ -252,6 +279,7 @@ impl Calls {
                 call: id,
                 remote: Box::new(remote),
                 codecs: negotiated.codec_list(),
+                sound: description::sound(negotiated),
             },
         );
         self.answer_server(now, id, &negotiated.codec_list());

@@ -279,17 +279,19 @@ impl Calls {
         };
         let fingerprint = self.settings.fingerprint.as_ref();
         let mut exchange = description::exchange(local, call.srtp, fingerprint, &mut self.random);
+        let beside = call.beside();
         let Phase::Joining { offer, request, .. } = &mut call.phase else {
             return;
         };
         let (offer, request) = (offer.take(), request.take());
-        let codecs = description::allowed_codecs(allowed.as_deref());
+        let others = allowed.as_deref();
         let described = match &offer {
             // RFC 3264 section 5: an INVITE without an offer gets ours in the
             // 200, and its answer comes in the ACK.
-            None => exchange.offer(codecs).map(|ours| (ours, None)),
-            Some(theirs) => exchange
-                .answer(theirs, codecs)
+            None => exchange
+                .offer(&description::offered_codecs(others, beside))
+                .map(|ours| (ours, None)),
+            Some(theirs) => description::answer(&mut exchange, theirs, others, beside)
                 .map(|(ours, negotiated)| (ours, Some(negotiated))),
         };
         let (ours, negotiated) = match described {

@@ -10,12 +10,13 @@
 //! | `ending` | how calls end |
 //! | `room`, `room_message` | rooms and their media legs |
 //! | `media_server`, `server_leg` | calls whose room is on a media server |
-//! | `room` | rooms and their media legs |
+//! | `arrange`, `studio`, `sound` | which rooms are relayed, which are mixed, and their sound |
 //! | `limits`, `scanners` | who may call how often |
 //! | `query` | snapshots with statistics from several shards |
 //! | `description` | between SDP and the leg table |
 //! | `request`, `event` | the words spoken with the api |
 
+mod arrange;
 mod calls;
 mod description;
 mod ending;
@@ -35,7 +36,9 @@ mod room_message;
 mod scanners;
 mod server_leg;
 pub mod settings;
+mod sound;
 mod state;
+mod studio;
 mod tally;
 pub mod web_peer;
 

@@ -86,6 +86,7 @@ impl Calls {
         };
         let fingerprint = self.settings.fingerprint.as_ref();
         let mut exchange = description::exchange(local, call.srtp, fingerprint, &mut self.random);
+        let beside = call.beside();
         let (dial, request) = match &call.phase {
             Phase::Opening { dial, request } => (dial, Some(*request)),
             Phase::AskingServer { dial } => (dial, None),
@@ -93,7 +94,7 @@ impl Calls {
         };
         let listeners = &self.settings.listeners;
         let invite = exchange
-            .offer(description::allowed_codecs(allowed.as_deref()))
+            .offer(&description::offered_codecs(allowed.as_deref(), beside))
             .map_err(CallError::from)
             .and_then(|offer| outgoing_invite(dial, listeners, description::body(&offer)));
         let started: Result<SessionId, CallError> = invite.and_then(|invite| {

@@ -7,10 +7,14 @@ use std::time::Duration;
 use crate::book::{Book, Hook, SipAuth};
 pub use crate::call::histogram::Histogram;
 pub use crate::call::limits::{LimitExceeded, LimitKind, LimitScope};
+pub use crate::call::sound::{PlayEnd, Turned};
 use crate::clock::WallClock;
-use crate::ids::{AppId, CallId, RoomKey};
+use crate::ids::{AppId, CallId, PlayId, RecordingId, RoomKey};
 use crate::keying::Srtp;
 use crate::sdp::NegotiationError;
+pub use crate::sound::clip::Clip;
+pub use crate::sound::dtmf::{Digit, DtmfEvent};
+pub use crate::sound::player::{PlayOptions, Repeat};
 use crate::trace::CallTrace;
 
 /// One request from the api to the shard that owns the call or room.
@@ -41,6 +45,10 @@ pub enum CallRequest {
     /// About a WebRTC peer. Answered with [`CallReply::WebJoined`],
     /// [`CallReply::WebAnswered`] or [`CallReply::Done`].
     Web(WebRequest),
+    /// About the sound of a room or of one of its peers; for the shard that the
+    /// room is on. Answered with [`CallReply::Done`], [`CallReply::Turned`] or
+    /// [`CallReply::Recording`].
+    Sound(SoundRequest),
     /// What came of a [`ServerRequest`](crate::call::event::ServerRequest).
     /// Answered with [`CallReply::Done`].
     MediaServer {
@@ -61,6 +69,87 @@ pub enum CallRequest {
     Drain,
     /// End every call and every WebRTC peer that is left. Answered with [`CallReply::Done`].
     EndAll,
+}
+
+/// What is to be done to the sound of a room.
+#[derive(Debug, Clone)]
+pub enum SoundRequest {
+    /// Play to all of a room, or to one call in it.
+    Play {
+        /// The room.
+        room: RoomKey,
+        /// To whom alone.
+        call: Option<CallId>,
+        /// Its name from now on.
+        play: PlayId,
+        /// What.
+        clip: Arc<Clip>,
+        /// How.
+        options: PlayOptions,
+    },
+    /// Stop what is played.
+    StopPlay {
+        /// The room.
+        room: RoomKey,
+        /// To whom alone it is played.
+        call: Option<CallId>,
+        /// Its name.
+        play: PlayId,
+    },
+    /// Send keys to a peer.
+    Keys {
+        /// The room.
+        room: RoomKey,
+        /// Whose peer.
+        call: CallId,
+        /// The keys, one after the other.
+        keys: Vec<DtmfEvent>,
+    },
+    /// Change how a peer is heard and hears.
+    Turn {
+        /// The room.
+        room: RoomKey,
+        /// The peer's name.
+        peer: Arc<str>,
+        /// What is to be different.
+        change: VoiceChange,
+    },
+    /// Begin to record a call, or the whole room.
+    Record {
+        /// The room.
+        room: RoomKey,
+        /// The call.
+        call: Option<CallId>,
+    },
+    /// Leave something out of the recording, or go on.
+    PauseRecording {
+        /// The room.
+        room: RoomKey,
+        /// The call.
+        call: Option<CallId>,
+        /// Whether nothing is recorded from now on.
+        paused: bool,
+    },
+    /// End the recording.
+    StopRecording {
+        /// The room.
+        room: RoomKey,
+        /// The call.
+        call: Option<CallId>,
+    },
+}
+
+/// What is to be different in how a peer is heard and hears; `None` leaves it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct VoiceChange {
+    /// Nobody hears it.
+    pub muted: Option<bool>,
+    /// It hears nobody.
+    pub deafened: Option<bool>,
+    /// How much louder it is heard, in dB.
+    pub gain_db: Option<f32>,
+    /// Names of the peers who alone hear it; `Some(None)`: everybody.
+    pub heard_by: Option<Option<Vec<Arc<str>>>>,
 }
 
 /// What an HTTP client asks for a WebRTC peer. Every later request names the
@@ -235,6 +324,10 @@ pub enum CallReply {
         /// Our ICE user name fragment.
         ufrag: String,
     },
+    /// How a peer is heard and hears now.
+    Turned(Turned),
+    /// The recording that was meant.
+    Recording(RecordingId),
     /// Counters.
     Counters(Box<ShardCounters>),
     /// Refused, and why.
@@ -253,7 +346,7 @@ pub enum CallError {
     )]
     NoTrace,
     /// 404 `PEER_NOT_FOUND`.
-    #[error("there is no such WebRTC peer; it may have left or been replaced")]
+    #[error("there is no such peer in the room; it may have left or been replaced")]
     UnknownPeer,
     /// 412 `PRECONDITION_FAILED`.
     #[error(
@@ -275,14 +368,29 @@ pub enum CallError {
         state: &'static str,
     },
     /// 409 `ROOM_FULL`.
-    #[error("the room already has two peers; a third can join once there is mixing")]
+    #[error("the room has as many peers as it takes; widen sound.room_capacity")]
     RoomFull,
     /// 409 `PEER_EXISTS`.
     #[error("the room already has a peer of this name; use another `peer`")]
     PeerExists,
     /// 422 `RECORDING_UNAVAILABLE`.
-    #[error("recording is not available yet; leave `record` out or set it to false")]
-    RecordingUnavailable,
+    #[error("{0}")]
+    RecordingUnavailable(String),
+    /// 409 `ALREADY_RECORDING`.
+    #[error("this is recorded already; stop that recording first")]
+    AlreadyRecording,
+    /// 404 `RECORDING_NOT_FOUND`.
+    #[error("nothing is recorded here; start a recording first")]
+    NotRecording,
+    /// 404 `PLAY_NOT_FOUND`.
+    #[error("nothing of this id is played here; it may have ended")]
+    UnknownPlay,
+    /// 429 `TOO_MANY_PLAYS`, with Retry-After.
+    #[error("as much is played in this room as it takes; stop something first")]
+    TooManyPlays,
+    /// 429 `TOO_MANY_KEYS`, with Retry-After.
+    #[error("as many keys wait to be sent as the call takes; try again when they are out")]
+    TooManyKeys,
     /// 503 `PORTS_EXHAUSTED`, with Retry-After.
     #[error("all RTP ports are in use; try again later or widen rtp.ports")]
     PortsExhausted,

@@ -14,15 +14,47 @@ use crate::call::request::{
 };
 pub use crate::call::room_message::{Place, RoomNotice, RoomRequest};
 use crate::call::server_leg::ServerLeg;
+use crate::call::sound::{KeyWay, MemberSound, Plays, RoomRecording, RoomSound};
+pub use crate::call::sound::{PlayEnd, RecordingAbout, RecordingDesk, Turned};
+use crate::call::studio::Studio;
 use crate::call::web_peer::{Web, WebEvent, WebPeer, WebSettings};
 use crate::clock::WallClock;
-use crate::ids::{AppId, CallId, LegId, RoomKey};
+use crate::ids::{AppId, CallId, LegId, RecordingId, RoomKey};
 use crate::keying::Suite;
-use crate::media::{LegOptions, LegStats, Remote, Table};
+use crate::media::{HeardPackets, LegOptions, LegStats, Remote, Table};
 use crate::sdp::Codec;
+use crate::sound::conference::{ConferenceSettings, Description};
+use crate::sound::receiver::ReceiverSettings;
 
-/// How many peers a room takes: two are relayed, more would need mixing.
-pub const ROOM_CAPACITY: usize = 2;
+/// Peers of a room, unless configured otherwise.
+const USUAL_CAPACITY: usize = 200;
+/// Voices heard at once, unless configured otherwise.
+const USUAL_LOUDEST: usize = 6;
+
+/// How the rooms of a gateway are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RoomSettings {
+    /// How many peers a room takes.
+    pub capacity: usize,
+    /// How rooms that are mixed are mixed.
+    pub conference: ConferenceSettings,
+    /// Whether keys of peers without telephone events are looked for in their
+    /// sound, which then has to be decoded.
+    pub detect_keys: bool,
+}
+
+impl Default for RoomSettings {
+    fn default() -> Self {
+        RoomSettings {
+            capacity: USUAL_CAPACITY,
+            conference: ConferenceSettings {
+                loudest: USUAL_LOUDEST,
+                receiver: ReceiverSettings::default(),
+            },
+            detect_keys: true,
+        }
+    }
+}
 
 /// The rooms and legs of a shard.
 pub struct Rooms {
@@ -35,6 +67,14 @@ pub struct Rooms {
     pub(super) events: VecDeque<CallEvent>,
     pub(super) clock: WallClock,
     pub(super) web: Option<Web>,
+    pub(super) settings: RoomSettings,
+    pub(super) studio: Studio,
+    /// Filled by the leg table, and emptied after every batch.
+    pub(super) heard: HeardPackets,
+    pub(super) plays: Plays,
+    pub(super) recordings: HashMap<RecordingId, RoomRecording>,
+    /// Where recordings go to.
+    pub(super) desk: Option<Box<dyn RecordingDesk>>,
 }
 
 /// One peer of a room, or an echo.
@@ -46,7 +86,8 @@ pub(super) struct Member {
     pub(super) server: Option<ServerLeg>,
     joined: Instant,
     /// Agreed codecs, best first; empty until connected.
-    codecs: Vec<Codec>,
+    pub(super) codecs: Vec<Codec>,
+    pub(super) sound: MemberSound,
     remote: Option<SocketAddr>,
 }
 
@@ -61,11 +102,12 @@ pub(super) enum MemberKind {
 pub(super) struct Room {
     created: Instant,
     pub(super) peers: Vec<CallId>,
+    pub(super) sound: RoomSound,
 }
 
 impl Rooms {
     /// No rooms yet; legs go into `table`, which has the same clock from now on.
-    pub fn new(mut table: Table, clock: WallClock) -> Self {
+    pub fn new(mut table: Table, clock: WallClock, settings: RoomSettings) -> Self {
         table.set_clock(clock);
         Rooms {
             table,
@@ -76,6 +118,12 @@ impl Rooms {
             events: VecDeque::new(),
             clock,
             web: None,
+            settings,
+            studio: Studio::new(settings.conference),
+            heard: HeardPackets::default(),
+            plays: Plays::default(),
+            recordings: HashMap::new(),
+            desk: None,
         }
     }
 
@@ -98,7 +146,9 @@ impl Rooms {
                 call,
                 remote,
                 codecs,
-            } => self.connect(now, call, *remote, codecs),
+                sound,
+            } => self.connect(now, call, *remote, codecs, sound),
+            RoomRequest::Key { call, key } => self.key_pressed(now, call, key, KeyWay::Info),
             RoomRequest::ConnectServer { call, remote } => self.connect_server(now, call, *remote),
             RoomRequest::Leave { call } => {
                 let media = self.leave(now, call, ports);
@@ -130,6 +180,7 @@ impl Rooms {
     /// Tells the calls whose media has stopped. To be called about once a
     /// second.
     pub fn sweep(&mut self, now: Instant) {
+        self.expire_keys(now);
         for leg in self.table.inactive(now) {
             if let Some(&call) = self.by_leg.get(&leg)
                 && let Some(MemberKind::Sip(_)) = self.members.get(&call).map(|m| &m.kind)
@@ -170,6 +221,16 @@ impl Rooms {
     /// Whether there is no room.
     pub fn is_empty(&self) -> bool {
         self.rooms.is_empty()
+    }
+
+    /// How many rooms' sound is decoded here.
+    pub fn conferences(&self) -> usize {
+        self.studio.len()
+    }
+
+    /// Ticks of 20 ms that were left out because the shard was late.
+    pub fn ticks_skipped(&self) -> u64 {
+        self.studio.skipped()
     }
 
     /// How many legs there are, those towards a media server too.
@@ -237,17 +298,15 @@ impl Rooms {
                 .entry(stream.room.clone())
                 .or_insert_with(|| Room {
                     created: now,
-                    peers: Vec::with_capacity(ROOM_CAPACITY),
+                    peers: Vec::with_capacity(2),
+                    sound: RoomSound::default(),
                 });
-            if let Place::Room(_) = &place {
-                for other in &room.peers {
-                    if let Some(other) = self.members.get(other) {
-                        self.table.link(leg, other.leg);
-                    }
-                }
-            }
             room.peers.push(call);
         }
+        let room = match &place {
+            Place::Room(stream) => Some(stream.room.clone()),
+            Place::Echo | Place::Server { .. } => None,
+        };
         self.by_leg.insert(leg, call);
         self.members.insert(
             call,
@@ -258,9 +317,13 @@ impl Rooms {
                 server: None,
                 joined: now,
                 codecs: Vec::new(),
+                sound: MemberSound::default(),
                 remote: None,
             },
         );
+        if let Some(room) = room {
+            self.arrange(now, &room);
+        }
     }
 
     /// May this peer come in, in place of `replaced` if that is there, and with
@@ -271,7 +334,7 @@ impl Rooms {
         replaced: Option<CallId>,
     ) -> Result<Option<Vec<Codec>>, CallError> {
         if stream.record {
-            return Err(CallError::RecordingUnavailable);
+            self.can_record()?;
         }
         let Some(room) = self.rooms.get(&stream.room) else {
             return Ok(None);
@@ -279,13 +342,15 @@ impl Rooms {
         self.name_is_free(stream, replaced)?;
         let staying = |call: &&CallId| Some(**call) != replaced;
         let staying = || room.peers.iter().filter(staying);
-        if staying().count() >= ROOM_CAPACITY {
-            return Err(CallError::RoomFull);
+        match staying().count() {
+            here if here >= self.settings.capacity => Err(CallError::RoomFull),
+            1 => Ok(staying()
+                .filter_map(|call| self.members.get(call))
+                .map(|member| member.codecs.clone())
+                .find(|codecs| !codecs.is_empty())),
+            // With more the room is mixed, whatever the newcomer takes.
+            _ => Ok(None),
         }
-        Ok(staying()
-            .filter_map(|call| self.members.get(call))
-            .map(|member| member.codecs.clone())
-            .find(|codecs| !codecs.is_empty()))
     }
 
     /// Refuses a second peer of one name, other than `replaced`.
@@ -306,14 +371,28 @@ impl Rooms {
         call: CallId,
         remote: Remote,
         codecs: Vec<Codec>,
+        sound: Option<Description>,
     ) {
         let Some(member) = self.members.get_mut(&call) else {
             return;
         };
         member.remote = Some(remote.rtp);
         member.codecs = codecs;
+        member.sound.description = sound;
         self.table.set_remote(now, member.leg, remote);
         self.tell_others(now, call);
+        if let Some(room) = self.room_of(call) {
+            self.arrange(now, &room);
+            self.record_if_wanted(now, &room, call);
+        }
+    }
+
+    /// The room of this gateway that the call is in.
+    pub(super) fn room_of(&self, call: CallId) -> Option<RoomKey> {
+        match &self.members.get(&call)?.place {
+            Place::Room(stream) => Some(stream.room.clone()),
+            Place::Echo | Place::Server { .. } => None,
+        }
     }
 
     /// Tells the others of the room what this peer takes. A relay needs what
@@ -325,7 +404,12 @@ impl Rooms {
             return;
         };
         let mut to_renegotiate = Vec::new();
-        for other in self.others(call) {
+        let others = self.others(call);
+        if others.len() != 1 {
+            // A mixed room takes everybody as he is.
+            return;
+        }
+        for other in others {
             let Some(theirs) = self.members.get(&other) else {
                 continue;
             };
@@ -353,11 +437,11 @@ impl Rooms {
 
     /// What the others of the call's room take; `None`: anything.
     pub(super) fn codecs_of_others(&self, call: CallId) -> Option<Vec<Codec>> {
-        self.others(call)
-            .iter()
-            .filter_map(|other| self.members.get(other))
-            .map(|member| member.codecs.clone())
-            .find(|codecs| !codecs.is_empty())
+        let [other] = self.others(call)[..] else {
+            return None;
+        };
+        let codecs = &self.members.get(&other)?.codecs;
+        (!codecs.is_empty()).then(|| codecs.clone())
     }
 
     /// Who else is in the call's room.
@@ -387,6 +471,8 @@ impl Rooms {
                 });
             }
         }
+        let room = self.room_of(call);
+        self.end_sound_of(now, call);
         let member = self.members.remove(&call)?;
         self.by_leg.remove(&member.leg);
         let suite = self.table.suite(member.leg);
@@ -401,9 +487,14 @@ impl Rooms {
             && let Some(room) = self.rooms.get_mut(&stream.room)
         {
             room.peers.retain(|peer| *peer != call);
-            if room.peers.is_empty() {
-                self.rooms.remove(&stream.room);
+            if room.peers.is_empty()
+                && let Some(room) = self.rooms.remove(&stream.room)
+            {
+                self.end_sound_of_room(now, &stream.room, &room.sound);
             }
+        }
+        if let Some(room) = room {
+            self.arrange(now, &room);
         }
         Some(self.snapshot(&member, &stats, suite, now))
     }

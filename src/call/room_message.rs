@@ -5,9 +5,12 @@ use std::sync::Arc;
 
 use crate::call::ports::LegAddress;
 use crate::call::request::{CallError, MediaSnapshot, Stream};
-use crate::ids::{CallId, ShardId};
+use crate::call::sound::PlayEnd;
+use crate::ids::{CallId, PlayId, ShardId};
 use crate::media::Remote;
 use crate::sdp::Codec;
+use crate::sound::conference::Description;
+use crate::sound::dtmf::DtmfEvent;
 
 /// What a call asks of the shard where its media lives.
 #[derive(Debug, Clone)]
@@ -30,6 +33,15 @@ pub enum RoomRequest {
         remote: Box<Remote>,
         /// All codecs agreed on, best first.
         codecs: Vec<Codec>,
+        /// How its sound is coded, for rooms where it has to be made.
+        sound: Option<Description>,
+    },
+    /// The peer has pressed a key, as its signalling says.
+    Key {
+        /// Whose peer.
+        call: CallId,
+        /// Which key, and for how long.
+        key: DtmfEvent,
     },
     /// The media server's side of the leg towards it is known.
     ConnectServer {
@@ -136,6 +148,29 @@ pub enum RoomNotice {
         /// Why, in words.
         reason: &'static str,
     },
+    /// A key was pressed by the call's own peer.
+    Key {
+        /// Whose peer.
+        call: CallId,
+        /// Which key, and for how long.
+        key: DtmfEvent,
+    },
+    /// The recording that was asked for with the call could not begin.
+    NotRecorded {
+        /// Which call.
+        call: CallId,
+        /// Why, in words.
+        why: String,
+    },
+    /// What was played to the call, or to its room, has come to its end.
+    Played {
+        /// Who hears of it.
+        call: CallId,
+        /// What was played.
+        play: PlayId,
+        /// How it ended.
+        end: PlayEnd,
+    },
     /// No media came for the configured time.
     Silent {
         /// Whose leg.
@@ -170,6 +205,9 @@ impl RoomNotice {
             | RoomNotice::OtherLeft { call, .. }
             | RoomNotice::SecurityFailed { call, .. }
             | RoomNotice::Silent { call }
+            | RoomNotice::Key { call, .. }
+            | RoomNotice::Played { call, .. }
+            | RoomNotice::NotRecorded { call, .. }
             | RoomNotice::Left { call, .. } => call.shard,
             RoomNotice::Statistics { asker, .. } => *asker,
         }

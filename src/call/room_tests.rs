@@ -4,6 +4,7 @@ use std::sync::Arc;
 use super::*;
 use crate::ids::{MediaPort, ShardId};
 use crate::media::{Latch, PayloadMapping, TableSettings};
+use crate::sound::conference::Events;
 
 /// Hands out as many pairs as it was told to.
 pub(super) struct FakePorts {
@@ -46,7 +47,14 @@ impl House {
         };
         House {
             now,
-            rooms: Rooms::new(Table::new(settings, [7; 32]), WallClock::new(now, 1_000)),
+            rooms: Rooms::new(
+                Table::new(settings, [7; 32]),
+                WallClock::new(now, 1_000),
+                RoomSettings {
+                    capacity: 2,
+                    ..RoomSettings::default()
+                },
+            ),
             ports: FakePorts {
                 left: 8,
                 closed: Vec::new(),
@@ -73,6 +81,7 @@ impl House {
             call: call(number),
             remote: Box::new(remote(codecs)),
             codecs: codecs.to_vec(),
+            sound: sound(codecs),
         })
     }
 }
@@ -93,6 +102,21 @@ pub(super) fn stream(room: &str, peer: &str) -> Stream {
         peer: Arc::from(peer),
         record: false,
     }
+}
+
+/// As the first codec of the list, with telephone events where it has any.
+pub(super) fn sound(codecs: &[Codec]) -> Option<Description> {
+    let first = codecs.iter().find(|codec| codec.is_audio())?;
+    let events = codecs.iter().find(|codec| !codec.is_audio());
+    Some(Description {
+        codec: crate::call::sound::audio_codec(*first)?,
+        payload_type: first.usual_payload_type(),
+        takes: true,
+        events: events.map(|codec| Events {
+            payload_type: codec.usual_payload_type(),
+            clock_rate: codec.clock_rate(),
+        }),
+    })
 }
 
 pub(super) fn remote(codecs: &[Codec]) -> Remote {
@@ -153,7 +177,7 @@ fn recording_is_refused_and_opens_no_port() {
     assert!(matches!(
         notices[..],
         [RoomNotice::Refused {
-            error: CallError::RecordingUnavailable,
+            error: CallError::RecordingUnavailable(_),
             ..
         }]
     ));

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::call::description::Beside;
 use crate::call::limits::Permit;
 use crate::call::ports::LegAddress;
 use crate::call::request::{CallSnapshot, CallState, Dial, Direction, MediaSnapshot, Stream};
@@ -122,6 +123,14 @@ pub(super) enum ServerSide {
 }
 
 impl Call {
+    /// A room on a media server only ever relays.
+    pub fn beside(&self) -> Beside {
+        match self.server {
+            Some(_) => Beside::Nothing,
+            None => Beside::Anything,
+        }
+    }
+
     /// A call that begins now: no leg, no session, nothing agreed on yet.
     pub fn new(
         id: CallId,

@@ -19,18 +19,6 @@ use crate::media::SynchronizationSource;
 use crate::sdp::webrtc::{self, WebRtcLocal, WebRtcNegotiated};
 use crate::sdp::{Codec, NegotiationError, Session, ice};
 
-/// What an answer prefers while nobody else is in the room: what a telephone
-/// that joins later is most likely to have. Without transcoding a better codec
-/// that it lacks would have to be given up again.
-const PREFERRED: [Codec; 6] = [
-    Codec::Pcmu,
-    Codec::Pcma,
-    Codec::G722,
-    Codec::Opus,
-    Codec::TelephoneEvent(8000),
-    Codec::TelephoneEvent(48000),
-];
-
 /// WebRTC peers of one shard at most; one more is refused.
 const MAX_PEERS: usize = 16_384;
 
@@ -136,12 +124,14 @@ impl Web {
         }
     }
 
+    /// With what the room's other takes too, where there is any such codec; else
+    /// with whatever the gateway can code.
     fn answer(
         &self,
         offer: &Session,
         peer: &WebPeer,
         source: &SynchronizationSource,
-        allowed: &[Codec],
+        others: Option<&[Codec]>,
     ) -> Result<(Session, WebRtcNegotiated), CallError> {
         let local = WebRtcLocal {
             candidates: self.settings.candidates.clone(),
@@ -152,7 +142,13 @@ impl Web {
             session_id: peer.session_id,
             version: peer.version,
         };
-        webrtc::answer(offer, &local, allowed).map_err(|error| match error {
+        let answered = match others.map(|others| webrtc::answer(offer, &local, others)) {
+            None | Some(Err(NegotiationError::NoCommonCodec)) => {
+                webrtc::answer(offer, &local, &Codec::ALL)
+            }
+            Some(answered) => answered,
+        };
+        answered.map_err(|error| match error {
             NegotiationError::NoCommonCodec => CallError::NoCommonCodec,
             error => CallError::Invalid {
                 field: "offer",
@@ -266,7 +262,7 @@ impl Rooms {
         // Everything that may refuse comes first: a reload whose offer is no
         // good leaves the former peer in.
         let allowed = self.admit(&stream, former)?;
-        let allowed = allowed.as_deref().unwrap_or(&PREFERRED).to_vec();
+        let allowed = allowed.as_deref();
         let web = self.web.as_mut().ok_or(CallError::WebRtcDisabled)?;
         if web.peers >= MAX_PEERS {
             return Err(CallError::TooManyCalls);
@@ -282,7 +278,7 @@ impl Rooms {
             shard: web.settings.shard,
             random: web.random.random(),
         };
-        web.answer(&offer, &peer, &SynchronizationSource::default(), &allowed)?;
+        web.answer(&offer, &peer, &SynchronizationSource::default(), allowed)?;
         web.peers += 1;
         if let Some(former) = former {
             self.web_leave(now, former, "replaced", ports);
@@ -290,7 +286,7 @@ impl Rooms {
         let leg = self.table.open_shared(now, peer.local.clone());
         let source = self.table.source(leg).unwrap_or_default();
         let answered = match &self.web {
-            Some(web) => web.answer(&offer, &peer, &source, &allowed),
+            Some(web) => web.answer(&offer, &peer, &source, allowed),
             None => Err(CallError::WebRtcDisabled),
         };
         let (answer, agreed) = match answered {
@@ -331,7 +327,7 @@ impl Rooms {
     ) -> Result<CallReply, CallError> {
         let offer = parse_offer(offer)?;
         let allowed = self.codecs_of_others(call);
-        let allowed = allowed.as_deref().unwrap_or(&PREFERRED);
+        let allowed = allowed.as_deref();
         let (Some(web), Some(member)) = (&mut self.web, self.members.get_mut(&call)) else {
             return Err(CallError::UnknownPeer);
         };
@@ -411,7 +407,8 @@ impl Rooms {
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
         let remote = description::remote(&agreed.negotiated, nowhere.ip());
         let codecs = agreed.negotiated.codec_list();
-        self.connect(now, call, remote, codecs);
+        let sound = description::sound(&agreed.negotiated);
+        self.connect(now, call, remote, codecs, sound);
     }
 
     fn web_leave(

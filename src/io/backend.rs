@@ -205,7 +205,7 @@ impl Backend {
     /// Sends one datagram of the gateway's own out of a media socket, at once;
     /// `to: None` means the connected peer. What the kernel does not take is
     /// dropped and counted: whoever made it repeats it.
-    pub fn send_media(&mut self, port: MediaPort, to: Option<SocketAddr>, payload: &Bytes) {
+    pub fn send_media(&mut self, port: MediaPort, to: Option<SocketAddr>, payload: &[u8]) {
         either!(self, backend => backend.send_media(port, to, payload));
     }
 

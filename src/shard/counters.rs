@@ -26,6 +26,8 @@ pub struct TurnCounters {
     pub signalling_errors: u64,
     /// SIP datagrams of banned sources.
     pub banned: u64,
+    /// Turns that left sound work for the next, so that packets did not wait.
+    pub sound_postponed: u64,
     /// How long each turn worked, without the wait.
     pub worked: Histogram,
 }
@@ -40,6 +42,7 @@ impl Default for TurnCounters {
     fn default() -> Self {
         TurnCounters {
             turns: 0,
+            sound_postponed: 0,
             forwards: 0,
             forwards_dropped: 0,
             signalling_errors: 0,
@@ -127,6 +130,8 @@ pub fn collect(sources: &Sources<'_>) -> ShardCounters {
         let total = in_media + in_io;
         count("media_drops_total", "reason", reason.label(), total);
     }
+    count("sound_ticks_skipped_total", "", "", rooms.ticks_skipped());
+    count("sound_postponed_total", "", "", turn.sound_postponed);
     count("media_received_total", "", "", io.media_received);
     count("media_generated_total", "", "", io.media_generated);
     count("media_icmp_errors_total", "", "", io.media_icmp_errors);

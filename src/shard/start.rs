@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use crate::book::{Book, CallLimits};
 use crate::call::event::CallEvent;
-use crate::call::room::Rooms;
+use crate::call::room::{RoomSettings, Rooms};
 use crate::call::settings::{LimitSettings, Limits, ScannerSettings, Scanners};
 use crate::call::web_peer::WebSettings;
 use crate::call::{CallSettings, Calls, RoomBackend};
@@ -388,7 +388,8 @@ impl Plan {
             handshakes_per_second: self.config.webrtc.handshakes_per_second,
             handshakes_per_second_per_address: self.config.webrtc.handshakes_per_second_per_address,
         };
-        Rooms::new(Table::new(settings, rand::random()), self.clock)
+        let table = Table::new(settings, rand::random());
+        Rooms::new(table, self.clock, RoomSettings::default())
     }
 
     fn room_backend(&self) -> RoomBackend {

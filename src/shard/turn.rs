@@ -38,6 +38,11 @@ const MESSAGES_PER_TURN: usize = 256;
 /// next SIP datagram is dropped, and its sender retransmits it.
 const FORWARD_BACKLOG: usize = 65_536;
 
+/// How long a turn codes and mixes before it looks for packets again. With the
+/// longest single step (one Opus frame) on top, packets of other rooms wait
+/// less than a millisecond.
+const SOUND_BUDGET: Duration = Duration::from_micros(500);
+
 /// What one shard tells another.
 #[derive(Debug)]
 pub enum PeerMessage {
@@ -172,8 +177,9 @@ impl Turn {
             self.inside.calls.sweep(now);
             self.next_sweep = now + SWEEP_INTERVAL;
         }
+        let sounded = self.make_sound();
         self.settle(now);
-        self.look_back(now, emptied);
+        self.look_back(now, emptied & sounded);
         Ok(())
     }
 
@@ -185,6 +191,31 @@ impl Turn {
         self.inside.counters.worked.record(worked);
         let overloaded = self.overload.turn(now, worked, emptied);
         self.inside.calls.set_overloaded(overloaded);
+    }
+
+    /// Codes and mixes what is due, for as long as packets may wait for it.
+    /// True when nothing is left.
+    fn make_sound(&mut self) -> bool {
+        let Turn {
+            backend, inside, ..
+        } = self;
+        let mut send = |port, to, datagram: &[u8]| backend.send_media(port, to, datagram);
+        let Some(due) = inside.rooms.next_sound() else {
+            return true;
+        };
+        let began = Instant::now();
+        let mut now = began;
+        if due > now {
+            return true;
+        }
+        while inside.rooms.sound_step(now, &mut send) {
+            now = Instant::now();
+            if now.saturating_duration_since(began) >= SOUND_BUDGET {
+                inside.counters.sound_postponed += 1;
+                return false;
+            }
+        }
+        true
     }
 
     /// Until when the backend may wait.
@@ -200,6 +231,9 @@ impl Turn {
             deadline = deadline.min(at);
         }
         if let Some(at) = self.inside.rooms.table.next_timeout() {
+            deadline = deadline.min(at);
+        }
+        if let Some(at) = self.inside.rooms.next_sound() {
             deadline = deadline.min(at);
         }
         if self.outbox.is_waiting() || !self.inside.unposted.is_empty() {
@@ -257,6 +291,7 @@ impl Turn {
                     Some(CallReply::Counters(Box::new(counters)))
                 }
                 CallRequest::Web(request) => Some(self.ask_web(now, request)),
+                CallRequest::Sound(request) => Some(self.inside.rooms.handle_sound(now, request)),
                 request => {
                     if matches!(request, CallRequest::EndAll) {
                         self.end_web(now);
@@ -439,6 +474,7 @@ impl Core for Inside {
     fn media_batch(&mut self, now: Instant, batch: &mut [Packet<'_>]) {
         self.woke.get_or_insert(now);
         self.rooms.table.process_batch(now, batch);
+        self.rooms.hear(now);
     }
 
     fn signalling(

@@ -168,6 +168,15 @@ impl Clip {
         }
     }
 
+    /// The rate that loses nothing of it.
+    pub fn native_rate(&self) -> SampleRate {
+        match self.source.sample_rate {
+            ..=8000 => SampleRate::Narrow,
+            8001..=16_000 => SampleRate::Wide,
+            _ => SampleRate::Full,
+        }
+    }
+
     /// How long it plays.
     pub fn duration(&self) -> Duration {
         let samples = self.full.len() as u64;

@@ -20,15 +20,19 @@
 //! | [`dtmf`] | telephone events, SIP INFO bodies, tones in the sound |
 //! | [`e_model`] | the quality of a call as R and MOS |
 //! | [`level`] | loudness, voice activity, dead air, one-way sound |
+//! | [`conference`] | a room whose sound is made here |
+//! | [`limiter`] | from a sum of voices to 16 bits |
 
 pub mod clip;
 pub mod codec;
 pub mod comfort_noise;
 pub mod concealment;
+pub mod conference;
 pub mod dtmf;
 pub mod e_model;
 pub mod format;
 pub mod level;
+pub mod limiter;
 pub mod player;
 pub mod receiver;
 pub mod resample;

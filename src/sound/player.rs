@@ -155,6 +155,14 @@ impl Player {
         self.id
     }
 
+    /// The rate that loses nothing of it.
+    pub fn native_rate(&self) -> SampleRate {
+        match &self.sound {
+            Sound::Clip(clip) => clip.native_rate(),
+            Sound::Tone(_) => SampleRate::Narrow,
+        }
+    }
+
     /// Whether a digit from the listener shall stop it.
     pub fn barge_in(&self) -> bool {
         self.barge_in

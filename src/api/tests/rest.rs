@@ -175,8 +175,8 @@ async fn what_the_shard_refuses_is_told_with_its_code() {
         (CallError::RoomFull, (409, "ROOM_FULL")),
         (CallError::PeerExists, (409, "PEER_EXISTS")),
         (
-            CallError::RecordingUnavailable,
-            (422, "RECORDING_UNAVAILABLE"),
+            CallError::RecordingUnavailable("the disk is full".to_owned()),
+            (503, "RECORDING_UNAVAILABLE"),
         ),
         (CallError::PortsExhausted, (503, "PORTS_EXHAUSTED")),
         (CallError::TooManyCalls, (503, "OVERLOADED")),

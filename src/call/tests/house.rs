@@ -10,7 +10,7 @@ use crate::book::{
 };
 use crate::call::event::{CallEvent, CallEventKind, ServerRequest};
 use crate::call::request::{Action, CallReply, CallRequest, Dial, Stream};
-use crate::call::room::{LegAddress, OpenPorts, Ports, PortsError, Rooms};
+use crate::call::room::{LegAddress, OpenPorts, Ports, PortsError, RoomSettings, Rooms};
 use crate::call::settings::{LimitSettings, Limits, ScannerSettings, Scanners};
 use crate::call::{CallSettings, Calls, Output, RoomBackend};
 use crate::clock::WallClock;
@@ -139,7 +139,14 @@ impl House {
         House {
             now,
             calls: Calls::new(settings, agent, Arc::new(book())),
-            rooms: Rooms::new(table, clock),
+            rooms: Rooms::new(
+                table,
+                clock,
+                RoomSettings {
+                    capacity: 2,
+                    ..RoomSettings::default()
+                },
+            ),
             ports: FakePorts {
                 limit: 16,
                 ..FakePorts::default()
@@ -499,6 +506,8 @@ fn word(kind: &CallEventKind) -> String {
         CallEventKind::Error(_) => "error".to_string(),
         CallEventKind::OtherJoined(peer) => format!("{peer} joined"),
         CallEventKind::OtherLeft { peer, reason } => format!("{peer} left: {reason}"),
+        CallEventKind::Key(key) => format!("key {}", key.digit),
+        CallEventKind::Played { end, .. } => format!("played: {}", end.label()),
         CallEventKind::Web(event) => format!("{event:?}"),
         CallEventKind::MediaServer(request) => match request {
             ServerRequest::Offer(_) => "media server: offer".to_string(),

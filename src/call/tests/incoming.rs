@@ -175,7 +175,7 @@ fn nothing_in_common_is_488_before_anybody_is_bothered() {
 }
 
 #[test]
-fn nothing_in_common_with_the_rooms_other_peer_is_488() {
+fn nothing_in_common_with_the_rooms_other_peer_is_answered_and_the_room_mixed() {
     let mut house = House::new();
     house.dialed("r", "one", "8");
     house.told();
@@ -183,13 +183,11 @@ fn nothing_in_common_with_the_rooms_other_peer_is_488() {
     let call = house.announced();
     assert!(matches!(
         house.act(call, Action::Accept(stream("r", "two"))),
-        Some(CallReply::Refused(CallError::NoCommonCodec))
+        Some(CallReply::Done)
     ));
-    house.sent_response(488);
-    assert_eq!(
-        house.told(),
-        ["arrived", "error", "rejected 488", "ended no_common_codec"]
-    );
+    house.sent_response(200);
+    assert_eq!(house.told(), ["arrived", "accepted"]);
+    assert_eq!(house.rooms.conferences(), 1);
 }
 
 #[test]

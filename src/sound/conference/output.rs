@@ -1,0 +1,149 @@
+//! From sums to payloads: an encoder for each listener who hears something of
+//! his own, and one for all who hear the same by the same codec.
+
+use super::mix::Hears;
+use super::{Conference, Outlet, Recorded};
+use crate::sound::codec::{AudioCodec, Encoder};
+use crate::sound::format::{FRAME_MS, MAX_FRAME_SAMPLES};
+use crate::sound::limiter::Limiter;
+
+/// Longest payload of 20 ms: Opus at its highest rate, with room to spare.
+pub(super) const MAX_PAYLOAD: usize = 1276;
+
+/// Ticks after which an encoder that nobody listens to is given up: 10 s.
+const IDLE_TICKS: u64 = 500;
+
+/// The encoder of everybody who hears the common sum by one codec.
+pub(super) struct SharedEncoder {
+    codec: AudioCodec,
+    encoder: Encoder,
+    limiter: Limiter,
+    wanted: u64,
+}
+
+/// RTP clock units of a tick.
+pub(super) fn tick_units(clock_rate: u32) -> u32 {
+    clock_rate / 1000 * FRAME_MS
+}
+
+impl Conference {
+    /// Codes what one listener hears, unless many hear it.
+    pub(super) fn encode_own(&mut self, at: usize, outlet: &mut impl Outlet) {
+        let Some(peer) = self.peers.get(at) else {
+            return;
+        };
+        let Some(codec) = peer.sends_with() else {
+            return;
+        };
+        if peer.hears == Hears::Common && !peer.is_sending_keys() {
+            self.want_shared(codec);
+            return;
+        }
+        let mut sum = std::mem::take(&mut self.peers[at].sum);
+        self.own_sum(at, &mut sum);
+        let (tick, rate) = (self.tick, self.rate);
+        let peer = &mut self.peers[at];
+        peer.sum = sum;
+        peer.encode(tick, rate, codec, outlet);
+    }
+
+    /// Codes the common sum once, for all who hear it by this codec.
+    pub(super) fn encode_shared(&mut self, at: usize, outlet: &mut impl Outlet) {
+        let tick = self.tick;
+        let samples = self.rate.frame_samples();
+        let Some(shared) = self.shared.get_mut(at) else {
+            return;
+        };
+        if shared.wanted != tick {
+            if tick.saturating_sub(shared.wanted) > IDLE_TICKS {
+                self.shared.swap_remove(at);
+            }
+            return;
+        }
+        let mut frame = [0i16; MAX_FRAME_SAMPLES];
+        shared.limiter.frame(&self.common, &mut frame[..samples]);
+        let mut payload = [0u8; MAX_PAYLOAD];
+        let Ok(len) = shared.encoder.encode(&frame[..samples], &mut payload) else {
+            return;
+        };
+        let codec = shared.codec;
+        for peer in &mut self.peers {
+            let listens = peer.hears == Hears::Common && peer.sends_with() == Some(codec);
+            if listens && !peer.is_sending_keys() {
+                peer.send(tick, &payload[..len], outlet);
+            }
+        }
+    }
+
+    fn want_shared(&mut self, codec: AudioCodec) {
+        let tick = self.tick;
+        if let Some(shared) = self.shared.iter_mut().find(|s| s.codec == codec) {
+            shared.wanted = tick;
+            return;
+        }
+        if let Ok(encoder) = Encoder::new(codec, self.rate) {
+            self.shared.push(SharedEncoder {
+                codec,
+                encoder,
+                limiter: Limiter::default(),
+                wanted: tick,
+            });
+        }
+    }
+
+    /// Hands every recording its frame.
+    pub(super) fn record_frames(&mut self, outlet: &mut impl Outlet) {
+        if self.taps.is_empty() {
+            return;
+        }
+        let samples = self.rate.frame_samples();
+        let mut sum = Vec::with_capacity(samples);
+        for n in 0..self.taps.len() {
+            let (recording, about) = (self.taps[n].id, self.taps[n].about);
+            let mut left = [0i16; MAX_FRAME_SAMPLES];
+            let mut right = [0i16; MAX_FRAME_SAMPLES];
+            let two_sided = match about {
+                None => {
+                    self.whole_sum(&mut sum);
+                    false
+                }
+                Some(leg) => {
+                    let Some(at) = self.position(leg) else {
+                        continue;
+                    };
+                    let frame = &self.peers[at].frame;
+                    let len = frame.len().min(samples);
+                    left[..len].copy_from_slice(&frame[..len]);
+                    self.own_sum(at, &mut sum);
+                    true
+                }
+            };
+            let side = if two_sided { &mut right } else { &mut left };
+            let mut limiter = self.taps[n].limiter;
+            limiter.frame(&sum, &mut side[..samples]);
+            self.taps[n].limiter = limiter;
+            outlet.recorded(Recorded {
+                recording,
+                tick: self.tick,
+                rate: self.rate,
+                left: &left[..samples],
+                right: two_sided.then_some(&right[..samples]),
+            });
+        }
+    }
+
+    /// Everything there is to hear in the room, whomever it is for.
+    fn whole_sum(&self, sum: &mut Vec<i32>) {
+        let samples = self.rate.frame_samples();
+        sum.clear();
+        sum.extend_from_slice(&self.common);
+        for peer in &self.peers {
+            if peer.selected && peer.voice.heard_by.is_some() {
+                super::mix::add(sum, &peer.frame);
+            }
+        }
+        for played in self.players.iter().filter(|p| p.target.is_some()) {
+            super::mix::add(sum, &played.frame[..samples]);
+        }
+    }
+}

@@ -1,0 +1,582 @@
+//! A conference in simulated time: peers send tones, and what each is sent is
+//! decoded and looked at.
+
+use std::collections::HashMap;
+use std::f64::consts::TAU;
+use std::sync::Arc;
+
+use super::*;
+use crate::sound::clip::{Clip, ClipLimits};
+use crate::sound::codec::{AudioCodec, Decoder, Encoder, OpusParameters};
+use crate::sound::dtmf::Digit;
+use crate::sound::player::{PlayOptions, Repeat};
+
+const OPUS: AudioCodec = AudioCodec::Opus(OpusParameters {
+    in_band_fec: false,
+    dtx: false,
+    max_average_bitrate: None,
+    max_playback_rate: None,
+    constant_bitrate: false,
+});
+
+/// What came out.
+#[derive(Default)]
+struct Out {
+    payloads: Vec<(LegId, u8, u32, bool, Vec<u8>)>,
+    recorded: Vec<(RecordingId, u64, SampleRate, Vec<i16>, Option<Vec<i16>>)>,
+    finished: Vec<PlayId>,
+    keys: Vec<(LegId, DtmfEvent)>,
+}
+
+impl Outlet for Out {
+    fn payload(&mut self, leg: LegId, payload: Payload<'_>) {
+        self.payloads.push((
+            leg,
+            payload.payload_type,
+            payload.timestamp,
+            payload.marker,
+            payload.payload.to_vec(),
+        ));
+    }
+
+    fn recorded(&mut self, recorded: Recorded<'_>) {
+        self.recorded.push((
+            recorded.recording,
+            recorded.tick,
+            recorded.rate,
+            recorded.left.to_vec(),
+            recorded.right.map(<[i16]>::to_vec),
+        ));
+    }
+
+    fn finished(&mut self, play: PlayId) {
+        self.finished.push(play);
+    }
+
+    fn key(&mut self, leg: LegId, key: DtmfEvent) {
+        self.keys.push((leg, key));
+    }
+}
+
+/// A peer at the far end: sends a tone, and decodes what it is sent.
+struct FarEnd {
+    leg: LegId,
+    codec: AudioCodec,
+    hertz: f64,
+    amplitude: f64,
+    encoder: Encoder,
+    decoder: Decoder,
+    sent: u32,
+    heard: Vec<i16>,
+}
+
+impl FarEnd {
+    fn rate(&self) -> SampleRate {
+        self.codec.native_rate()
+    }
+
+    fn packet(&mut self) -> Vec<u8> {
+        let samples = self.rate().frame_samples();
+        let from = self.sent as usize * samples;
+        let wave = |n: usize| {
+            let at = (from + n) as f64 / f64::from(self.rate().hertz());
+            ((TAU * self.hertz * at).sin() * self.amplitude) as i16
+        };
+        let frame: Vec<i16> = (0..samples).map(wave).collect();
+        let mut payload = [0; 1500];
+        let len = self.encoder.encode(&frame, &mut payload).unwrap();
+        self.sent += 1;
+        payload[..len].to_vec()
+    }
+
+    /// Level of a frequency in the last half second that was heard, as
+    /// amplitude.
+    fn level_of(&self, hertz: f64) -> f64 {
+        let rate = f64::from(self.rate().hertz());
+        let tail = &self.heard[self.heard.len().saturating_sub(rate as usize / 2)..];
+        let (mut re, mut im) = (0.0, 0.0);
+        for (n, sample) in tail.iter().enumerate() {
+            let phase = TAU * hertz * n as f64 / rate;
+            re += f64::from(*sample) * phase.cos();
+            im += f64::from(*sample) * phase.sin();
+        }
+        2.0 * re.hypot(im) / tail.len() as f64
+    }
+
+    fn hears(&self, hertz: f64) -> bool {
+        self.level_of(hertz) > 500.0
+    }
+}
+
+struct Room {
+    conference: Conference,
+    now: Instant,
+    ends: Vec<FarEnd>,
+    out: Out,
+}
+
+impl Room {
+    fn new(loudest: usize) -> Room {
+        let now = Instant::now();
+        let settings = ConferenceSettings {
+            loudest,
+            receiver: ReceiverSettings::default(),
+        };
+        Room {
+            conference: Conference::new(now, settings),
+            now,
+            ends: Vec::new(),
+            out: Out::default(),
+        }
+    }
+
+    fn join(&mut self, codec: AudioCodec, hertz: f64, amplitude: f64) -> LegId {
+        let leg = LegId {
+            index: self.ends.len() as u32,
+            generation: 0,
+        };
+        let rate = codec.native_rate();
+        self.conference.add(leg);
+        self.conference.describe(leg, description(codec, false));
+        self.conference.serve(leg, true);
+        self.ends.push(FarEnd {
+            leg,
+            codec,
+            hertz,
+            amplitude,
+            encoder: Encoder::new(codec, rate).unwrap(),
+            decoder: Decoder::new(codec, rate).unwrap(),
+            sent: 0,
+            heard: Vec::new(),
+        });
+        leg
+    }
+
+    /// Lets time pass: everybody sends every 20 ms, and all work is done.
+    fn pass(&mut self, ms: u32) {
+        for _ in 0..ms / FRAME_MS {
+            for end in &mut self.ends {
+                let units = end.codec.clock_rate() / 50;
+                let payload = end.packet();
+                self.conference.push(
+                    end.leg,
+                    Incoming {
+                        arrival: self.now,
+                        ssrc: 77,
+                        sequence: end.sent as u16,
+                        timestamp: end.sent.wrapping_mul(units),
+                        marker: false,
+                        codec: end.codec,
+                        payload: &payload,
+                    },
+                );
+            }
+            self.now += TICK;
+            while self.conference.work(self.now, &mut self.out) {}
+            let payloads: Vec<_> = self.out.payloads.drain(..).collect();
+            for (leg, payload_type, _, _, payload) in payloads {
+                let end = self.ends.iter_mut().find(|end| end.leg == leg).unwrap();
+                if payload_type == number(end.codec) {
+                    end.decoder.decode(&payload, &mut end.heard).unwrap();
+                }
+            }
+        }
+    }
+
+    fn end(&self, leg: LegId) -> &FarEnd {
+        self.ends.iter().find(|end| end.leg == leg).unwrap()
+    }
+
+    /// For everybody, whose tones he hears.
+    fn who_hears_whom(&self) -> HashMap<u32, Vec<u32>> {
+        let heard = |end: &FarEnd| {
+            let others = self.ends.iter().filter(|other| end.hears(other.hertz));
+            others.map(|other| other.leg.index).collect()
+        };
+        let each = self.ends.iter();
+        each.map(|end| (end.leg.index, heard(end))).collect()
+    }
+}
+
+fn number(codec: AudioCodec) -> u8 {
+    match codec {
+        AudioCodec::Pcmu => 0,
+        AudioCodec::Pcma => 8,
+        AudioCodec::G722 => 9,
+        AudioCodec::Opus(_) => 111,
+    }
+}
+
+fn description(codec: AudioCodec, events: bool) -> Description {
+    Description {
+        codec,
+        payload_type: number(codec),
+        takes: true,
+        events: events.then_some(Events {
+            payload_type: 101,
+            clock_rate: codec.clock_rate(),
+        }),
+    }
+}
+
+/// Tones far enough apart to be told, all below 3.4 kHz.
+fn tone(n: u32) -> f64 {
+    300.0 + 60.0 * f64::from(n)
+}
+
+fn everybody_but_oneself(peers: u32) -> HashMap<u32, Vec<u32>> {
+    let others = |me: u32| (0..peers).filter(|other| *other != me).collect();
+    (0..peers).map(|me| (me, others(me))).collect()
+}
+
+#[test]
+fn two_with_nothing_in_common_hear_each_other_and_not_themselves() {
+    let codecs = [AudioCodec::Pcmu, AudioCodec::Pcma, AudioCodec::G722, OPUS];
+    for one in codecs {
+        for other in codecs {
+            let mut room = Room::new(4);
+            room.join(one, 440.0, 8000.0);
+            room.join(other, 1000.0, 8000.0);
+            room.pass(1500);
+            assert_eq!(
+                room.who_hears_whom(),
+                everybody_but_oneself(2),
+                "{one:?} {other:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn each_of_eight_hears_the_seven_others() {
+    let mut room = Room::new(8);
+    for n in 0..8 {
+        let codec = [AudioCodec::Pcmu, AudioCodec::Pcma, AudioCodec::G722, OPUS][n as usize % 4];
+        room.join(codec, tone(n), 3000.0);
+    }
+    room.pass(1500);
+    assert_eq!(room.who_hears_whom(), everybody_but_oneself(8));
+}
+
+#[test]
+fn of_fifty_the_loudest_are_heard_by_all_and_no_talker_by_himself() {
+    let mut room = Room::new(4);
+    for n in 0..50 {
+        // Numbers 10 to 13 speak up.
+        let loud = (10..14).contains(&n);
+        let amplitude = if loud { 5000.0 } else { 300.0 };
+        room.join(AudioCodec::Pcma, tone(n), amplitude);
+    }
+    room.pass(1500);
+    for (me, heard) in room.who_hears_whom() {
+        let expected: Vec<u32> = (10..14).filter(|other| *other != me).collect();
+        assert_eq!(heard, expected, "{me}");
+    }
+    // All the others hear the same: one encoder is enough for them.
+    assert_eq!(room.conference.shared.len(), 1);
+}
+
+#[test]
+fn peers_come_and_go_while_the_others_talk_on() {
+    let mut room = Room::new(8);
+    let first = room.join(AudioCodec::Pcmu, 440.0, 8000.0);
+    let second = room.join(AudioCodec::Pcmu, 1000.0, 8000.0);
+    room.pass(700);
+    let third = room.join(OPUS, 1700.0, 8000.0);
+    room.pass(1000);
+    assert!(room.end(first).hears(1700.0) && room.end(third).hears(440.0));
+    room.conference.remove(second);
+    room.ends.retain(|end| end.leg != second);
+    room.pass(1000);
+    assert!(!room.end(first).hears(1000.0) && !room.end(third).hears(1000.0));
+    assert!(room.end(first).hears(1700.0) && room.end(third).hears(440.0));
+}
+
+#[test]
+fn a_voice_is_muted_deafened_turned_up_and_whispered() {
+    let mut room = Room::new(8);
+    let agent = room.join(AudioCodec::Pcmu, 440.0, 4000.0);
+    let customer = room.join(AudioCodec::Pcmu, 1000.0, 4000.0);
+    let coach = room.join(AudioCodec::Pcmu, 1700.0, 4000.0);
+    room.conference.set_voice(
+        coach,
+        Voice {
+            heard_by: Some(vec![agent]),
+            ..Voice::default()
+        },
+    );
+    room.pass(1000);
+    assert!(room.end(agent).hears(1700.0) && !room.end(customer).hears(1700.0));
+    assert!(room.end(coach).hears(440.0) && room.end(coach).hears(1000.0));
+    assert!(!room.end(coach).hears(1700.0));
+
+    let before = room.end(customer).level_of(440.0);
+    room.conference.set_voice(
+        agent,
+        Voice {
+            gain_db: 6.0,
+            ..Voice::default()
+        },
+    );
+    room.pass(1000);
+    let louder = room.end(customer).level_of(440.0) / before;
+    assert!((1.9..2.1).contains(&louder), "{louder}");
+
+    for voice in [(true, false), (false, true)] {
+        let (muted, deafened) = voice;
+        room.conference.set_voice(
+            agent,
+            Voice {
+                muted,
+                deafened,
+                ..Voice::default()
+            },
+        );
+        room.pass(1000);
+        assert_eq!(room.end(customer).hears(440.0), !muted);
+        assert_eq!(room.end(agent).hears(1000.0), !deafened);
+    }
+}
+
+#[test]
+fn many_loud_voices_are_turned_down_and_not_clipped() {
+    let mut room = Room::new(8);
+    for n in 0..5 {
+        room.join(AudioCodec::G722, tone(3 * n), 14_000.0);
+    }
+    room.pass(2000);
+    let heard = &room.ends[0].heard;
+    let full = heard.iter().filter(|s| s.unsigned_abs() >= 32_700).count();
+    assert!(full < heard.len() / 1000, "{full} of {}", heard.len());
+    assert_eq!(room.who_hears_whom(), everybody_but_oneself(5));
+}
+
+#[test]
+fn the_stream_to_a_peer_has_one_packet_a_tick_with_a_marker_at_its_start_only() {
+    let mut room = Room::new(4);
+    let leg = room.join(AudioCodec::Pcmu, 440.0, 4000.0);
+    room.join(OPUS, 1000.0, 4000.0);
+    room.now += TICK;
+    for _ in 0..3 {
+        while room.conference.work(room.now, &mut room.out) {}
+        room.now += TICK;
+    }
+    let sent: Vec<(u32, bool)> = room
+        .out
+        .payloads
+        .iter()
+        .filter(|(to, ..)| *to == leg)
+        .map(|(_, _, timestamp, marker, _)| (*timestamp, *marker))
+        .collect();
+    let first = sent[0].0;
+    let steps: Vec<(u32, bool)> = sent.iter().map(|(t, m)| (t - first, *m)).collect();
+    let expected = [(0, true), (160, false), (320, false), (480, false)];
+    assert_eq!(steps, expected);
+}
+
+#[test]
+fn a_shard_that_was_late_leaves_ticks_out_and_goes_on_in_time() {
+    let mut room = Room::new(4);
+    room.join(AudioCodec::Pcmu, 440.0, 4000.0);
+    room.join(AudioCodec::Pcma, 1000.0, 4000.0);
+    room.pass(200);
+    let before = room.conference.next_tick();
+    room.now += TICK * 50;
+    while room.conference.work(room.now, &mut room.out) {}
+    assert_eq!(room.conference.next_tick() - before, 50);
+    assert_eq!(room.conference.skipped(), 49);
+    assert_eq!(room.conference.due(), room.now + TICK);
+}
+
+#[test]
+fn a_clip_is_played_to_one_or_to_all_until_it_ends_or_a_key_ends_it() {
+    let mut room = Room::new(4);
+    let one = room.join(AudioCodec::Pcmu, 440.0, 4000.0);
+    let other = room.join(AudioCodec::Pcmu, 1000.0, 4000.0);
+    let clip = Arc::new(wav(8000, 2500.0, 1.0));
+    let once = PlayOptions::default();
+    let for_ever = PlayOptions {
+        repeat: Repeat::Forever,
+        barge_in: true,
+        ..once
+    };
+    let to_one = Player::new(PlayId(1), clip.clone(), once);
+    assert!(room.conference.play(Some(one), to_one));
+    room.pass(900);
+    assert!(room.end(one).hears(2500.0) && !room.end(other).hears(2500.0));
+    room.pass(800);
+    assert_eq!(room.out.finished, [PlayId(1)]);
+    assert!(!room.end(one).hears(2500.0));
+
+    assert!(
+        room.conference
+            .play(None, Player::new(PlayId(2), clip, for_ever))
+    );
+    room.pass(2500);
+    assert!(room.end(one).hears(2500.0) && room.end(other).hears(2500.0));
+    assert_eq!(room.conference.barge_in(other), [PlayId(2)]);
+    room.pass(800);
+    assert_eq!(room.out.finished, [PlayId(1), PlayId(2)]);
+    assert!(!room.end(other).hears(2500.0));
+}
+
+#[test]
+fn keys_go_out_as_events_in_place_of_sound_or_as_tones() {
+    let mut room = Room::new(4);
+    let with = room.join(AudioCodec::Pcmu, 440.0, 4000.0);
+    let without = room.join(AudioCodec::Pcma, 1000.0, 4000.0);
+    room.conference
+        .describe(with, description(AudioCodec::Pcmu, true));
+    room.conference.detect_keys(without, true);
+    let key = DtmfEvent {
+        digit: Digit::Pound,
+        duration_ms: 100,
+    };
+    assert!(room.conference.send_keys(with, &[key]));
+    assert!(room.conference.is_sending_keys(with));
+    let mut events = Vec::new();
+    for _ in 0..20 {
+        room.now += TICK;
+        while room.conference.work(room.now, &mut room.out) {}
+        let payloads = room.out.payloads.drain(..);
+        events.extend(payloads.filter(|p| p.0 == with && p.1 == 101));
+    }
+    // RFC 4733: one timestamp, a marker on the first, the end three times.
+    assert!(events.iter().all(|event| event.2 == events[0].2));
+    let markers: Vec<bool> = events.iter().map(|event| event.3).collect();
+    assert!(markers[0] && !markers[1..].contains(&true));
+    let ends = events.iter().filter(|event| event.4[1] & 0x80 != 0).count();
+    assert_eq!((events[0].4[0], ends), (11, 3));
+    assert!(!room.conference.is_sending_keys(with));
+
+    assert!(room.conference.send_keys(without, &[key]));
+    room.pass(120);
+    let end = room.end(without);
+    let tail = end.heard.len() - 160 * 3;
+    let mut detector = crate::sound::dtmf::tone_detector::ToneDetector::new(SampleRate::Narrow);
+    let mut found = Vec::new();
+    for frame in end.heard[tail..].chunks(160) {
+        found.extend(detector.frame(frame));
+    }
+    room.pass(400);
+    let end = room.end(without);
+    for frame in end.heard[tail + 480..].chunks(160) {
+        found.extend(detector.frame(frame));
+    }
+    assert!(format!("{found:?}").contains("Pound"), "{found:?}");
+}
+
+#[test]
+fn a_key_in_the_sound_of_a_peer_is_told_once() {
+    let mut room = Room::new(4);
+    let leg = room.join(AudioCodec::Pcmu, 440.0, 0.0);
+    room.conference.detect_keys(leg, true);
+    let mut tones = crate::sound::dtmf::tones::ToneGenerator::new(SampleRate::Narrow);
+    let timing = crate::sound::dtmf::KeyTiming::default();
+    tones.queue(Digit::Star, timing).unwrap();
+    let mut encoder = Encoder::new(AudioCodec::Pcmu, SampleRate::Narrow).unwrap();
+    for n in 0..50u16 {
+        let mut frame = [0; 160];
+        tones.frame(&mut frame);
+        let mut payload = [0; 160];
+        encoder.encode(&frame, &mut payload).unwrap();
+        room.conference.push(
+            leg,
+            Incoming {
+                arrival: room.now,
+                ssrc: 5,
+                sequence: n,
+                timestamp: u32::from(n) * 160,
+                marker: n == 0,
+                codec: AudioCodec::Pcmu,
+                payload: &payload,
+            },
+        );
+        room.now += TICK;
+        while room.conference.work(room.now, &mut room.out) {}
+    }
+    let keys: Vec<(LegId, Digit)> = room.out.keys.iter().map(|(l, k)| (*l, k.digit)).collect();
+    assert_eq!(keys, [(leg, Digit::Star)]);
+}
+
+#[test]
+fn a_recording_has_what_the_peer_says_left_and_what_it_hears_right() {
+    let mut room = Room::new(4);
+    let leg = room.join(AudioCodec::Pcmu, 440.0, 8000.0);
+    room.join(AudioCodec::Pcmu, 1000.0, 8000.0);
+    let (of_call, of_room) = (RecordingId(1), RecordingId(2));
+    room.conference.record(of_call, Some(leg));
+    room.conference.record(of_room, None);
+    room.pass(1000);
+    let stopped = room.conference.stop_recording(of_call);
+    room.pass(100);
+    let side = |id: RecordingId, right: bool| -> Vec<i16> {
+        let of = room.out.recorded.iter().filter(|r| r.0 == id);
+        of.flat_map(|r| {
+            if right {
+                r.4.clone().unwrap()
+            } else {
+                r.3.clone()
+            }
+        })
+        .collect()
+    };
+    let level = |sound: &[i16], hertz: f64| {
+        let listener = FarEnd {
+            heard: sound.to_vec(),
+            ..far_end(AudioCodec::Pcmu)
+        };
+        listener.level_of(hertz) > 500.0
+    };
+    let (left, right) = (side(of_call, false), side(of_call, true));
+    assert!(level(&left, 440.0) && !level(&left, 1000.0));
+    assert!(level(&right, 1000.0) && !level(&right, 440.0));
+    let all = side(of_room, false);
+    assert!(level(&all, 440.0) && level(&all, 1000.0));
+    let last = room
+        .out
+        .recorded
+        .iter()
+        .filter(|r| r.0 == of_call)
+        .map(|r| r.1)
+        .max();
+    assert_eq!(last.map(|tick| tick + 1), Some(stopped));
+}
+
+fn far_end(codec: AudioCodec) -> FarEnd {
+    let rate = codec.native_rate();
+    FarEnd {
+        leg: LegId {
+            index: 0,
+            generation: 0,
+        },
+        codec,
+        hertz: 0.0,
+        amplitude: 0.0,
+        encoder: Encoder::new(codec, rate).unwrap(),
+        decoder: Decoder::new(codec, rate).unwrap(),
+        sent: 0,
+        heard: Vec::new(),
+    }
+}
+
+/// A tone as a WAV file, decoded.
+fn wav(rate: u32, hertz: f64, seconds: f64) -> Clip {
+    let samples = (f64::from(rate) * seconds) as u32;
+    let mut file = Vec::new();
+    file.extend(b"RIFF");
+    file.extend((36 + samples * 2).to_le_bytes());
+    file.extend(b"WAVEfmt ");
+    file.extend(16u32.to_le_bytes());
+    file.extend([1, 0, 1, 0]);
+    file.extend(rate.to_le_bytes());
+    file.extend((rate * 2).to_le_bytes());
+    file.extend([2, 0, 16, 0]);
+    file.extend(b"data");
+    file.extend((samples * 2).to_le_bytes());
+    for n in 0..samples {
+        let at = f64::from(n) / f64::from(rate);
+        file.extend((((TAU * hertz * at).sin() * 8000.0) as i16).to_le_bytes());
+    }
+    Clip::decode(&file, ClipLimits::default()).unwrap()
+}
