@@ -7,9 +7,9 @@
 use std::time::Duration;
 
 /// Width of a class of the histogram, in µs.
-const CLASS: i64 = 5_000;
-/// Number of classes: 1.28 s of delay.
-const CLASSES: usize = 256;
+const CLASS: i64 = 2_500;
+/// Number of classes: 1 s of delay.
+const CLASSES: usize = 400;
 /// Share of the packets that are to come in time.
 const QUANTILE: f32 = 0.97;
 /// Time after which a packet's weight has fallen to 1/e, in µs.
