@@ -297,7 +297,7 @@ fn a_pause_of_opus_is_comfort_noise_and_nothing_is_lost() {
     let mut out = Vec::new();
     let (mut comfort, mut sequence, mut sends, mut toc) = (0, 0, false, 0);
     for index in 0..500_u32 {
-        let loud = index < 100 || index > 400;
+        let loud = !(100..=400).contains(&index);
         let frame: Vec<i16> = (0..960)
             .map(|_| {
                 if loud {
@@ -352,7 +352,7 @@ fn nothing_that_can_be_pushed_panics_or_grows() {
     let codecs = [AudioCodec::Pcmu, AudioCodec::Pcma, AudioCodec::G722, opus];
     let rates = [SampleRate::Narrow, SampleRate::Wide, SampleRate::Full];
     let begin = Instant::now();
-    for seed in 0..60 {
+    for seed in 0..12 {
         let mut random = SmallRng::seed_from_u64(seed);
         let settings = ReceiverSettings {
             minimum_delay: Duration::from_millis(random.random_range(0..300)),
