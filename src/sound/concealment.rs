@@ -14,8 +14,9 @@ const SHORTEST_PERIOD_MICROS: u32 = 5000;
 const LONGEST_PERIOD_MICROS: u32 = 15000;
 /// Sound compared to find the pitch: 20 ms.
 const COMPARED_MICROS: u32 = 20000;
-/// Sound kept: three of the longest periods and the comparison.
-const HISTORY_MICROS: u32 = 48000;
+/// Sound kept: three of the longest periods and the quarter that leads over to
+/// them, which is more than the longest period and the comparison.
+const HISTORY_MICROS: u32 = 49000;
 /// Full strength for so long, then down to nothing at [`SILENT_MICROS`].
 const FULL_MICROS: u32 = 10000;
 /// From here on nothing is made up: repetition of a period only buzzes.
@@ -30,6 +31,8 @@ pub struct Concealment {
     /// The last sound, newest last; always full.
     history: Vec<i16>,
     loss: Option<Loss>,
+    /// What this loss was given instead, as far as it is not silence.
+    made_up: Vec<i16>,
 }
 
 /// A loss under way.
@@ -55,6 +58,7 @@ impl Concealment {
             rate,
             history: vec![0; samples(rate, HISTORY_MICROS)],
             loss: None,
+            made_up: Vec::with_capacity(samples(rate, SILENT_MICROS)),
         }
     }
 
@@ -62,7 +66,8 @@ impl Concealment {
     /// was lost before it.
     pub fn good(&mut self, sound: &mut [i16]) {
         if let Some(mut loss) = self.loss.take() {
-            let grown = loss.concealed * 2 / 5;
+            let concealed = loss.concealed;
+            let grown = concealed * 2 / 5;
             let length = (samples(self.rate, 4000) + grown)
                 .min(samples(self.rate, LONGEST_BLEND_MICROS))
                 .min(sound.len());
@@ -73,6 +78,7 @@ impl Concealment {
                 let whole = length as i32 + 1;
                 *sample = (made_up + (good - made_up) * weight / whole) as i16;
             }
+            self.remember_loss(concealed);
         }
         self.remember(sound);
     }
@@ -83,7 +89,10 @@ impl Concealment {
             Some(loss) => loss,
             None => self.begin(),
         };
+        let begin = out.len();
         out.extend((0..count).map(|_| self.next(&mut loss)));
+        let room = samples(self.rate, SILENT_MICROS).saturating_sub(self.made_up.len());
+        self.made_up.extend(out[begin..].iter().take(room));
         self.loss = Some(loss);
     }
 
@@ -110,10 +119,7 @@ impl Concealment {
             return 0;
         }
         if loss.position == loss.repeated {
-            // Section I.2.5: after 10 and 20 ms one more period is repeated, or
-            // it would sound like a buzzer.
-            let wanted = (1 + loss.concealed / fade_begins).min(3) * loss.period;
-            loss.repeated = wanted;
+            loss.repeated = self.repeated_after(loss.concealed, loss.period);
             loss.position = 0;
         }
         let end = self.history.len();
@@ -122,8 +128,9 @@ impl Concealment {
         let mut sample = i32::from(self.history[begin + loss.position]);
         let left = loss.repeated - loss.position;
         if left <= quarter {
-            // The end of the stretch leads over to its beginning.
-            let before = i32::from(self.history[begin - left]);
+            // The end of the stretch leads over to the beginning of the next.
+            let next = self.repeated_after(loss.concealed + left, loss.period);
+            let before = i32::from(self.history[end - next - left]);
             sample += (before - sample) * (quarter - left + 1) as i32 / (quarter + 1) as i32;
         }
         if loss.concealed < quarter {
@@ -136,6 +143,13 @@ impl Concealment {
         loss.position += 1;
         loss.concealed += 1;
         sample.clamp(i32::from(i16::MIN), i32::from(i16::MAX)) as i16
+    }
+
+    /// Length of the stretch that begins when so much is made up. Section
+    /// I.2.5: after 10 and 20 ms one more period is repeated, or it would sound
+    /// like a buzzer.
+    fn repeated_after(&self, concealed: usize, period: usize) -> usize {
+        (1 + concealed / samples(self.rate, FULL_MICROS)).min(3) * period
     }
 
     /// The lag at which the last sound is most like what was before it: every
@@ -169,6 +183,20 @@ impl Concealment {
             }
         }
         best.0
+    }
+
+    /// The next loss continues what was heard, this one included: without it
+    /// the history would have a step where this loss was.
+    fn remember_loss(&mut self, concealed: usize) {
+        let made_up = std::mem::take(&mut self.made_up);
+        self.remember(&made_up);
+        let silent = concealed.saturating_sub(made_up.len());
+        let silent = silent.min(self.history.len());
+        self.history.copy_within(silent.., 0);
+        let sounding = self.history.len() - silent;
+        self.history[sounding..].fill(0);
+        self.made_up = made_up;
+        self.made_up.clear();
     }
 
     fn remember(&mut self, sound: &[i16]) {

@@ -7,9 +7,9 @@
 use std::time::Duration;
 
 /// Width of a class of the histogram, in µs.
-const CLASS: i64 = 5_000;
-/// Number of classes: 1.28 s of delay.
-const CLASSES: usize = 256;
+const CLASS: i64 = 2_500;
+/// Number of classes: 1 s of delay.
+const CLASSES: usize = 400;
 /// Share of the packets that are to come in time.
 const QUANTILE: f32 = 0.97;
 /// Time after which a packet's weight has fallen to 1/e, in µs.
@@ -18,7 +18,7 @@ const MEMORY: f32 = 6_000_000.0;
 const ASSUMED: i64 = 20_000;
 /// Weight of that assumption, in packets' first weights.
 const ASSUMED_WEIGHT: f32 = 0.05;
-/// How fast the target falls, in µs per µs.
+/// The target falls by one µs in so many: 20 ms in a second.
 const FALL: i64 = 50;
 /// Length of one block of the window in which the fastest packet is sought.
 const BLOCK: i64 = 500_000;

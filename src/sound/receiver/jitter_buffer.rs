@@ -24,6 +24,8 @@ pub struct Header {
     /// Timestamp without wrap, in units of the codec's RTP clock.
     pub timestamp: i64,
     pub codec: AudioCodec,
+    /// From the RTP header: the first packet after a pause.
+    pub marker: bool,
 }
 
 /// What became of a packet that was put in.
@@ -153,6 +155,15 @@ impl JitterBuffer {
         if slot.waits && slot.packet.is_some_and(|p| p.sequence == sequence) {
             slot.waits = false;
             self.waiting -= 1;
+        }
+    }
+
+    /// A packet that came too late is remembered like one that had its turn.
+    pub fn remember(&mut self, header: Header) {
+        let index = self.index(header.sequence);
+        let slot = &mut self.slots[index];
+        if !slot.waits {
+            slot.packet = Some(header);
         }
     }
 

@@ -19,6 +19,8 @@ pub mod jitter_buffer;
 mod playout;
 mod sound_queue;
 pub mod statistics;
+#[cfg(test)]
+mod tests;
 pub mod time_scaling;
 
 use std::time::{Duration, Instant};
@@ -64,7 +66,7 @@ pub struct ReceiverSettings {
     /// Packets wait at least this long, however even they come.
     pub minimum_delay: Duration,
     /// Packets wait at most this long. What comes later is not played, unless
-    /// there is nothing else. At most 1.275 s.
+    /// there is nothing else. At most 997 ms.
     pub maximum_delay: Duration,
     /// Packets that may wait, from 16 to 1024; made a power of two. One that
     /// comes to a full buffer pushes out the oldest.
@@ -109,7 +111,7 @@ struct Stream {
 }
 
 /// Receives one stream. Bounded: `capacity` packets of at most 1500 bytes and
-/// 160 ms of sound.
+/// 240 ms of sound.
 pub struct Receiver {
     rate: SampleRate,
     decoder: Option<Decoder>,
@@ -205,17 +207,18 @@ impl Receiver {
                 self.statistics.reordered += 1;
             }
         }
-        if self.playout.has_passed(sequence) {
-            // It was taken for lost when its turn came.
-            self.statistics.lost = self.statistics.lost.saturating_sub(1);
-            self.statistics.late += 1;
-            return;
-        }
         let header = Header {
             sequence,
             timestamp,
             codec: packet.codec,
+            marker: packet.marker,
         };
+        if self.playout.has_passed(sequence) {
+            // It was taken for lost when its turn came.
+            self.statistics.lost = self.statistics.lost.saturating_sub(1);
+            self.statistics.late += 1;
+            return self.buffer.remember(header);
+        }
         match self.buffer.insert(header, packet.payload) {
             Inserted::Stored => {}
             Inserted::Replaced => self.statistics.discarded += 1,

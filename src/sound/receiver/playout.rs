@@ -16,11 +16,13 @@ const COMFORT: i64 = 2_000_000;
 /// A frame's length, in µs.
 const FRAME: i64 = 20_000;
 /// The delay is shortened only if it then exceeds the target by this, in µs.
-const SLACK: i64 = 5_000;
+const SLACK: i64 = 2_000;
 /// Beyond this much too long or too short, a seam may be heard, in µs.
 const HURRY: i64 = 60_000;
-/// Frames between two changes that are not in a hurry.
-const REST: u32 = 2;
+/// A gap shorter than this is none, in µs.
+const LEAST_GAP: i64 = 1_000;
+/// Frames with a new packet between two attempts that are not in a hurry.
+const RECENT: usize = 3;
 
 /// What is played.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -42,10 +44,14 @@ pub struct Playout {
     next_timestamp: i64,
     /// What stood in for packets from `next_timestamp` on, in µs.
     ahead: i64,
+    /// Silence since then, in µs.
+    silent: i64,
     /// How long there was no packet, in µs.
     without: i64,
     /// The last packet said that a pause begins (Opus DTX).
     discontinuous: bool,
+    /// The next packet is the first after a pause.
+    paused: bool,
     /// What comes next does not follow from what went before.
     seam: bool,
     /// Duration of the last packet, in µs.
@@ -54,9 +60,12 @@ pub struct Playout {
     /// came later than the fastest packet's time, and what waited before it.
     slack: i64,
     waited: i64,
+    /// The same of the last frames since the delay was changed. Packets that
+    /// are not a whole number of frames have their turn now early, now late.
+    recent: [(i64, i64); RECENT],
+    known: usize,
     /// Delay of what plays, in µs.
     delay: i64,
-    rest: u32,
 }
 
 impl Playout {
@@ -73,7 +82,9 @@ impl Playout {
         self.next_sequence.is_some_and(|next| sequence < next)
     }
 
+    /// The stream begins anew. How long it was silent before is nobody's loss.
     pub fn start_anew(&mut self, statistics: &mut ReceiverStatistics) {
+        self.silent = 0;
         self.settle(statistics, true);
         *self = Playout {
             packet: self.packet,
@@ -86,9 +97,11 @@ impl Playout {
     /// What stood in for packets was concealment, or the begin of a pause.
     fn settle(&mut self, statistics: &mut ReceiverStatistics, concealment: bool) {
         if concealment && !self.discontinuous {
-            statistics.concealed += Duration::from_micros(self.ahead.max(0) as u64);
+            let concealed = (self.ahead + self.silent).max(0);
+            statistics.concealed += Duration::from_micros(concealed as u64);
         }
         self.ahead = 0;
+        self.silent = 0;
     }
 }
 
@@ -143,6 +156,7 @@ impl Receiver {
                 let gap = self.media_between(self.playout.next_timestamp, &packet);
                 let pause = missing == 0 && gap >= self.playout.ahead;
                 self.playout.settle(&mut self.statistics, !pause);
+                self.playout.paused |= pause && gap >= LEAST_GAP;
                 self.playout.state = State::Playing;
                 self.decode(now, &packet, made);
             }
@@ -154,7 +168,7 @@ impl Receiver {
     fn take_turn(&mut self, now: i64, packet: &Header, next: i64, made: &mut Made) {
         let missing = (packet.sequence - next).max(0) as u64;
         let gap = self.media_between(self.playout.next_timestamp, packet) - self.playout.ahead;
-        if gap <= 0 {
+        if gap < LEAST_GAP {
             self.statistics.lost += missing;
             self.playout.settle(&mut self.statistics, true);
             return self.decode(now, packet, made);
@@ -163,6 +177,7 @@ impl Receiver {
             // Timestamps jump and sequence numbers do not: the sender paused
             // (RFC 3551 section 4.1).
             self.playout.settle(&mut self.statistics, false);
+            self.playout.paused = true;
             self.playout.next_timestamp = packet.timestamp;
             self.playout.state = State::Waiting;
             return;
@@ -214,6 +229,7 @@ impl Receiver {
 
     /// It is this packet's turn.
     fn decode(&mut self, now: i64, packet: &Header, made: &mut Made) {
+        let after_pause = std::mem::take(&mut self.playout.paused);
         self.playout.slack = self.behind(now, packet);
         self.playout.waited = self.micros_of(self.queue.len());
         self.playout.delay = self.playout.slack + self.playout.waited;
@@ -246,8 +262,10 @@ impl Receiver {
         self.playout.next_timestamp = packet.timestamp + units;
         self.playout.packet = units * 1_000_000 / clock;
         self.playout.without = 0;
-        self.playout.discontinuous =
-            matches!(packet.codec, AudioCodec::Opus(_)) && payload.len() <= 2;
+        // An empty packet, or one in the midst of a pause, which says what the
+        // background sounds like now (RFC 7587 section 3.1.3).
+        self.playout.discontinuous = matches!(packet.codec, AudioCodec::Opus(_))
+            && (payload.len() <= 2 || (after_pause && !packet.marker));
         made.speech |= !self.playout.discontinuous;
         made.comfort |= self.playout.discontinuous;
         made.decoded = true;
@@ -280,6 +298,7 @@ impl Receiver {
         let start = self.queue.len();
         let Some(decoder) = &mut self.decoder else {
             self.playout.state = State::Waiting;
+            self.playout.discontinuous = false;
             return self.pause(made);
         };
         decoder.conceal(samples, self.queue.samples());
@@ -290,13 +309,16 @@ impl Receiver {
         let duration = self.micros_of(samples);
         self.playout.without += duration;
         self.playout.ahead += duration;
-        self.playout.seam = true;
+        if std::mem::take(&mut self.playout.seam) {
+            self.queue.join(start);
+        }
         if self.playout.discontinuous {
             made.comfort = true;
         } else {
             made.concealed = true;
             if self.playout.without >= CONCEAL {
                 self.queue.fade_from(start);
+                self.playout.seam = true;
             }
         }
     }
@@ -305,16 +327,11 @@ impl Receiver {
     fn pause(&mut self, made: &mut Made) {
         let missing = self.queue.missing();
         let start = self.queue.len();
-        if self.playout.discontinuous
-            && self.playout.without < COMFORT
-            && let Some(decoder) = &mut self.decoder
-        {
-            decoder.conceal(missing, self.queue.samples());
-            self.playout.without += self.micros_of(missing);
-            made.comfort = true;
+        if self.playout.discontinuous && self.playout.without < COMFORT && self.decoder.is_some() {
+            return self.conceal(self.micros_of(missing), made);
         }
-        let missing = self.queue.missing();
         self.queue.silence(missing);
+        self.playout.silent += self.micros_of(missing);
         if !self.playout.seam {
             self.queue.join(start);
         }
@@ -335,53 +352,55 @@ impl Receiver {
 
     /// Leaves out or repeats a pitch period if the delay is not what it should be.
     fn follow_target(&mut self, now: i64, made: &mut Made) {
-        self.playout.rest = self.playout.rest.saturating_sub(1);
         let target = self.delay.target();
-        let slack = self.playout.slack;
+        let playout = &mut self.playout;
+        playout.recent[playout.known % RECENT] = (playout.slack, playout.waited);
+        playout.known += 1;
         // A whole packet, or a whole frame of a longer one, earlier or later.
-        let step = self.playout.packet_micros().min(FRAME);
-        let excess = slack - step - target - SLACK;
-        let hurry = excess > HURRY || target - slack > HURRY;
-        if self.playout.rest > 0 && !hurry {
+        let step = playout.packet_micros().min(FRAME);
+        let excess = playout.slack - step - target - SLACK;
+        let hurry = excess > HURRY || target - playout.slack > HURRY;
+        if playout.known < RECENT && !hurry {
             return;
         }
-        let likeness = if hurry {
-            Likeness::URGENT
+        let (mut slack, mut waited) = (playout.slack, playout.waited);
+        for &(its_slack, it_waited) in playout.recent.iter().take(playout.known) {
+            slack = slack.min(its_slack);
+            waited = waited.min(it_waited);
+        }
+        let (likeness, excess) = if hurry {
+            (Likeness::URGENT, excess)
         } else {
-            Likeness::GENTLE
+            (Likeness::GENTLE, slack - step - target - SLACK)
         };
-        if slack < target {
-            let most = self.samples_of(FRAME);
-            let rate = self.rate;
-            let added = time_scaling::lengthen(self.queue.samples(), rate, most, likeness);
-            if added > 0 {
-                self.statistics.expansions += 1;
-                self.playout.rest = REST;
-            }
-            return;
-        }
-        let most = if excess >= 0 {
-            self.playout.waited + step
-        } else {
-            self.playout.waited
-        };
-        if excess < 0 && self.playout.waited < FRAME / 2 {
-            return;
-        }
-        if excess >= 0 {
-            // More of the signal shows its period, and something has to be
-            // left when a piece of it is gone.
+        if slack < target && excess < 0 {
+            self.lengthen(likeness);
+        } else if excess >= 0 {
+            // Packets are early enough for one of them to have its turn now.
             self.play_ahead(now, made);
+            self.shorten(waited + step, likeness);
+        } else if waited >= FRAME / 2 {
+            // What waits may go at no risk.
+            self.shorten(waited, likeness);
         }
-        let most = self
-            .samples_of(most)
-            .min(self.queue.len().saturating_sub(self.rate.frame_samples()));
+    }
+
+    fn lengthen(&mut self, likeness: Likeness) {
+        let most = self.samples_of(FRAME);
+        let rate = self.rate;
+        let added = time_scaling::lengthen(self.queue.samples(), rate, most, likeness);
+        self.statistics.expansions += u64::from(added > 0);
+        self.playout.known = 0;
+    }
+
+    /// Leaves out at most `most` µs, of what is more than a frame.
+    fn shorten(&mut self, most: i64, likeness: Likeness) {
+        let spare = self.queue.len().saturating_sub(self.rate.frame_samples());
+        let most = self.samples_of(most).min(spare);
         let rate = self.rate;
         let removed = time_scaling::shorten(self.queue.samples(), rate, most, likeness);
-        if removed > 0 {
-            self.statistics.accelerations += 1;
-            self.playout.rest = REST;
-        }
+        self.statistics.accelerations += u64::from(removed > 0);
+        self.playout.known = 0;
     }
 
     /// Decodes the next packet before its turn if it is there.

@@ -8,7 +8,8 @@ const SEAM: usize = 2_500;
 /// What is left of a stream that ends at once fades over this long, in µs.
 const FADE: usize = 5_000;
 
-/// Bounded by what it is asked to hold: less than a frame and one packet.
+/// Bounded by what it is asked to hold: two frames and the longest packet, which
+/// is 1500 octets of G.711, 187.5 ms.
 #[derive(Debug)]
 pub struct SoundQueue {
     rate: SampleRate,
@@ -21,7 +22,7 @@ impl SoundQueue {
     pub fn new(rate: SampleRate) -> SoundQueue {
         SoundQueue {
             rate,
-            samples: Vec::with_capacity(8 * MAX_FRAME_SAMPLES),
+            samples: Vec::with_capacity(12 * MAX_FRAME_SAMPLES),
             last: 0,
         }
     }
@@ -87,13 +88,14 @@ impl SoundQueue {
         let (from, to) = (self.rate.hertz() as usize, rate.hertz() as usize);
         let length = self.samples.len() * to / from;
         let at = |position: usize| {
-            let (index, part) = (position * from / to, (position * from % to) as i32);
-            let here = i32::from(self.samples[index]);
+            let index = position * from / to;
+            let here = i64::from(self.samples[index]);
             let next = self
                 .samples
                 .get(index + 1)
                 .map_or(here, |&next| next.into());
-            (here + (next - here) * part / to as i32) as i16
+            let part = (position * from % to) as i64;
+            (here + (next - here) * part / to as i64) as i16
         };
         let carried: Vec<i16> = (0..length).map(at).collect();
         self.samples.clear();

@@ -6,13 +6,13 @@ use crate::sound::format::SampleRate;
 
 /// Shortest and longest piece, in µs: pitches from 400 Hz down to 66 Hz.
 const SHORTEST: usize = 2_500;
-pub const LONGEST: usize = 15_000;
+const LONGEST: usize = 15_000;
 /// Longest stretch that is compared, in µs.
 const WINDOW: usize = 8_000;
 /// The rate of the first, coarse search.
-const COARSE_HERTZ: u32 = 4000;
-/// Samples of the coarse search: 60 ms.
-const COARSE_SAMPLES: usize = 240;
+const COARSE_HERTZ: u32 = 8000;
+/// Samples of the coarse search: 24 ms, the longest piece and the window.
+const COARSE_SAMPLES: usize = 192;
 /// A signal whose mean square is below this is heard by nobody: any piece will do.
 const INAUDIBLE: i64 = 40 * 40;
 
@@ -151,8 +151,6 @@ fn energy(samples: &[i16]) -> i64 {
 }
 
 fn correlation(a: &[i16], b: &[i16]) -> i64 {
-    // A sum of two products always fits an i32 but for one pair of extremes;
-    // eight go through an i64, which the compiler does in vectors.
     a.iter()
         .zip(b)
         .map(|(&a, &b)| i64::from(i32::from(a) * i32::from(b)))
