@@ -160,8 +160,7 @@ struct Stream {
 impl Stream {
     fn new(serial: u32, head: Head) -> Result<Self, ClipError> {
         let failed = |_| damaged("its Opus stream cannot be decoded".to_owned());
-        let mut decoder =
-            Decoder::new(RATE, head.channels).map_err(failed)?;
+        let mut decoder = Decoder::new(RATE, head.channels).map_err(failed)?;
         decoder.set_gain(i32::from(head.gain)).map_err(failed)?;
         Ok(Stream {
             serial,
@@ -186,9 +185,7 @@ impl Stream {
         if packet.is_empty() {
             return;
         }
-        let decoded = self
-            .decoder
-            .decode_float(packet, &mut self.packet, false);
+        let decoded = self.decoder.decode_float(packet, &mut self.packet, false);
         if let Ok(count) = decoded {
             self.decoded += count as u64;
             self.page
