@@ -17,12 +17,14 @@ use crate::keying::{Srtp, SrtpKeying, SrtpPolicy};
 mod hook_policy;
 mod record;
 mod sip_server;
+mod sound;
 pub mod values;
 pub use hook_policy::{Forbidden, HookPolicy, HostPattern};
 pub use record::{
     AnswerRecord, AuthRecord, CallerAuthRecord, NumberRecord, RecordError, RoomRecord,
 };
 pub use sip_server::{DEFAULT_SIP_PORT, SipHost, SipServer, SipServerError};
+pub use sound::{SoundRecord, SoundSource};
 
 /// A tenant and its secret.
 #[derive(Clone, PartialEq, Eq)]
@@ -215,6 +217,11 @@ pub struct Number {
     pub srtp_keying: Option<SrtpKeying>,
     /// Its own limits, incoming and outgoing calls together.
     pub limits: CallLimits,
+    /// What a caller hears while it rings; `None`: silence, or the caller's
+    /// own phone.
+    pub ringback: Option<SoundSource>,
+    /// What a caller hears alone in a room; `None`: silence.
+    pub hold_music: Option<SoundSource>,
 }
 
 impl Number {
@@ -232,6 +239,8 @@ impl Number {
             srtp: None,
             srtp_keying: None,
             limits: CallLimits::default(),
+            ringback: None,
+            hold_music: None,
         }
     }
 

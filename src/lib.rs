@@ -31,7 +31,7 @@
 //! Imports go downward only, and `tests/imports.rs` fails on a forbidden one:
 //! `main → gateway, config, banner, doctor, logging` · `doctor → config, io` ·
 //! `gateway → api, store, shard, config, io, banner` ·
-//! `api → store, book, call::request, call::event, shard::mailbox, trace, config, ids` ·
+//! `api → store, book, call::request, call::event, shard::mailbox, sound::clip, trace, config, ids` ·
 //! `config → book, trace, ids` · `store → book, ids` ·
 //! `banner, logging → config` ·
 //! `shard → io, call, sip, media, sdp, book, trace, config` ·

@@ -26,6 +26,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "call::request",
             "call::event",
             "shard::mailbox",
+            "sound::clip",
             "config",
             "ids",
             "keying",

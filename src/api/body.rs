@@ -16,7 +16,7 @@ use crate::ids::{AppId, RoomKey};
 
 use super::error::ApiError;
 
-/// No body of this API is longer (bytes).
+/// No body of this API is longer (bytes), but for files.
 pub const MAX_BODY: usize = 64 * 1024;
 /// Names of rooms, peers and clients are at most this long (bytes).
 const MAX_NAME: usize = 256;
@@ -78,13 +78,18 @@ pub async fn read_json<T: DeserializeOwned>(request: Request) -> Result<T, ApiEr
 
 /// A body of whatever kind.
 pub async fn read_bytes(body: Body) -> Result<Bytes, ApiError> {
-    axum::body::to_bytes(body, MAX_BODY)
+    read_bytes_up_to(body, MAX_BODY).await
+}
+
+/// A body of whatever kind, of at most so many bytes.
+pub async fn read_bytes_up_to(body: Body, limit: usize) -> Result<Bytes, ApiError> {
+    axum::body::to_bytes(body, limit)
         .await
         .map_err(|error| match is_length_limit(&error) {
             true => ApiError::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "PAYLOAD_TOO_LARGE",
-                format!("the body is longer than {MAX_BODY} bytes"),
+                format!("the body is longer than {limit} bytes"),
             ),
             false => ApiError::bad_request("the body did not arrive whole"),
         })

@@ -12,6 +12,7 @@
 //! | `records` | what is kept of calls, and searched |
 //! | `registry` | the calls that can be asked for, with their events |
 //! | `ws`, `ws_requests`, `notify` | WebSockets |
+//! | `assets`, `clips` | sounds that apps keep here, and sounds made ready to be played |
 //! | `hooks`, `hook_answer` | hooks: the outbox, delivery, what became of each event |
 //! | `media_server`, `media_session` | the media server that rooms are on |
 //! | `messages`, `proto` | the messages, binary and JSON |
@@ -42,10 +43,12 @@ use crate::store::{Store, StoreError};
 
 mod actions;
 mod admin;
+mod assets;
 mod auth;
 mod body;
 mod call_trace;
 mod calls;
+pub mod clips;
 mod dial;
 pub mod directory;
 mod error;
@@ -63,6 +66,7 @@ mod openapi;
 mod pages;
 mod peer_events;
 mod peers;
+mod policed_clients;
 pub mod proto;
 mod records;
 mod registry;
@@ -83,7 +87,9 @@ pub use records::RecordSettings;
 pub use reload::{Facts, LogLevel, ReloadError, Reloaded, Surroundings};
 
 use admin::{Admin, PasswordError};
+use assets::Assets;
 use auth::Gate;
+use clips::Clips;
 use directory::Directory;
 use error::ApiError;
 use hooks::Hooks;
@@ -116,6 +122,8 @@ pub struct ApiSettings {
     pub media_server: Option<MediaServer>,
     /// Which call records are kept.
     pub records: RecordSettings,
+    /// Sounds that apps keep here and fetch from elsewhere.
+    pub assets: crate::config::Assets,
     /// SIP code for a caller where nobody said what to do.
     pub failure_code: u16,
     /// How long tokens hold by default.
@@ -158,6 +166,7 @@ impl ApiSettings {
                 keep: config.records.keep,
                 max: config.records.max,
             },
+            assets: config.assets,
             failure_code: config.hooks.failure_code,
             token_ttl: config.http.token_ttl,
             ws_grace: config.calls.ws_grace,
@@ -218,6 +227,8 @@ struct Shared {
     hooks: Arc<Hooks>,
     media_sessions: Option<MediaSessions>,
     records: Records,
+    assets: Arc<Assets>,
+    clips: Clips,
     counters: Arc<Counters>,
     admin: Admin,
     sync: BookSync,
@@ -268,9 +279,15 @@ impl Api {
                 hooks.use_apps(&view.book);
             })?
         };
+        let data_dir = &surroundings.config.data_dir;
+        let assets = Arc::new(Assets::new(data_dir, store.clone(), settings.assets));
+        let policy = settings.hooks.policy.clone();
+        let clips = Clips::new(assets.clone(), settings.assets, policy)?;
         Ok(Api {
             shared: Arc::new(Shared {
                 media_sessions,
+                assets,
+                clips,
                 records: Records::new(store.clone(), settings.records),
                 settings: RwLock::new(Arc::new(settings)),
                 admin: Admin::open(&surroundings.config, store.clone())?,

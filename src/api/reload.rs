@@ -252,6 +252,7 @@ fn needs_restart(running: &Config, fresh: &Config) -> Vec<&'static str> {
         ("scanners", running.scanners != fresh.scanners),
         ("hep", running.hep != fresh.hep),
         ("records", running.records != fresh.records),
+        ("assets", running.assets != fresh.assets),
         (
             "hooks.allow and hooks.allow_private",
             running.hooks.policy != fresh.hooks.policy,

@@ -15,8 +15,8 @@ use utoipa_axum::routes;
 
 use super::error::ApiError;
 use super::{
-    Shared, actions, call_trace, calls, dial, hooks, metrics, openapi, pages, peer_events, peers,
-    records, tokens, ws,
+    Shared, actions, assets, call_trace, calls, dial, hooks, metrics, openapi, pages, peer_events,
+    peers, records, tokens, ws,
 };
 
 /// Requests at a time; one more is told to come back.
@@ -59,6 +59,13 @@ pub(super) fn described() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(hooks::rest::list))
         .routes(routes!(hooks::rest::discard))
         .routes(routes!(hooks::rest::retry))
+        .routes(routes!(assets::rest::list))
+        .routes(routes!(
+            assets::rest::upload,
+            assets::rest::one,
+            assets::rest::delete
+        ))
+        .routes(routes!(assets::rest::audio))
         .routes(routes!(calls::all_rooms))
         .routes(routes!(calls::one_room))
         .routes(routes!(peers::join, peers::options))

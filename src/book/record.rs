@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Answering, CallLimits, CallerAuth, DEFAULT_ANSWER_PEER, DigestAlgorithm, Hook, HookContentType,
-    Number, Outgoing, SipAuth, SipServer, values,
+    Number, Outgoing, SipAuth, SipServer, SoundRecord, SoundSource, values,
 };
 use crate::ids::AppId;
 use crate::keying::{SrtpKeying, SrtpPolicy};
@@ -67,6 +67,12 @@ pub struct NumberRecord {
     /// Its calls that may begin per second.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_calls_per_second: Option<u64>,
+    /// What a caller hears while it rings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ringback: Option<SoundRecord>,
+    /// What a caller hears alone in a room.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold_music: Option<SoundRecord>,
     /// Keep a registration at `sip_server`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub register: Option<bool>,
@@ -171,6 +177,8 @@ impl NumberRecord {
                 max_calls: limit("max_calls", self.max_calls)?,
                 max_calls_per_second: limit("max_calls_per_second", self.max_calls_per_second)?,
             },
+            ringback: self.checked_sound("ringback", &self.ringback)?,
+            hold_music: self.checked_sound("hold_music", &self.hold_music)?,
         })
     }
 
@@ -235,6 +243,19 @@ impl NumberRecord {
         }))
     }
 
+    fn checked_sound(
+        &self,
+        field: &'static str,
+        sound: &Option<SoundRecord>,
+    ) -> Result<Option<SoundSource>, RecordError> {
+        match sound {
+            Some(sound) => sound
+                .to_source(self.app().is_root())
+                .map_err(|problem| fail(field, problem)),
+            None => Ok(None),
+        }
+    }
+
     fn checked_outgoing(&self) -> Result<Outgoing, RecordError> {
         if self.register == Some(true) {
             let problem = "registrations are not available yet; leave it out or write false";
@@ -296,6 +317,8 @@ impl From<&Number> for NumberRecord {
             srtp_keying: number.srtp_keying.map(|keying| keying.name().to_string()),
             max_calls: number.limits.max_calls.map(u64::from),
             max_calls_per_second: number.limits.max_calls_per_second.map(u64::from),
+            ringback: number.ringback.as_ref().map(SoundRecord::from),
+            hold_music: number.hold_music.as_ref().map(SoundRecord::from),
             register: None,
         }
     }
@@ -414,6 +437,7 @@ mod tests {
             "sip_server": "sip.example.com", "sip_proxy": "192.0.2.1:5070",
             "sip_auth": {"username": "a", "password": "b"},
             "srtp": "required", "srtp_keying": "dtls",
+            "ringback": {"asset": "ring.wav"}, "hold_music": {"url": "https://example.com/hold.mp3"},
         }));
         let number = full.to_number().unwrap();
         assert_eq!(number.app, AppId::new("acme"));
@@ -483,6 +507,14 @@ mod tests {
             (
                 serde_json::json!({"number": "1", "srtp": "maybe"}),
                 "srtp: \"maybe\" is not off",
+            ),
+            (
+                serde_json::json!({"number": "1", "ringback": {"asset": "a/b"}}),
+                "ringback: \"a/b\" is no asset's name",
+            ),
+            (
+                serde_json::json!({"number": "1", "hold_music": {"url": "hold.mp3"}}),
+                "hold_music: \"hold.mp3\" is no URL",
             ),
             (
                 serde_json::json!({"number": "1", "register": true}),

@@ -61,6 +61,20 @@ pub fn hook_url(text: &str) -> Result<url::Url, Problem> {
     Ok(url)
 }
 
+/// An asset's name: it stands in paths, and is a file's.
+pub fn asset_name(name: &str) -> Result<(), Problem> {
+    const LONGEST: usize = 128;
+    let fine = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    let named = !name.is_empty() && !name.starts_with('.') && name.bytes().all(fine);
+    if !named || name.len() > LONGEST {
+        let shown: String = name.chars().take(LONGEST).collect();
+        return Err(format!(
+            "{shown:?} is no asset's name; write 1 to {LONGEST} letters, digits, '-', '_' or '.', not '.' first"
+        ));
+    }
+    Ok(())
+}
+
 /// A room or peer name in which `{call_id}`, `{from}` and `{to}` are replaced.
 pub fn template(text: &str) -> Result<(), Problem> {
     const NAMES: [&str; 3] = ["call_id", "from", "to"];
@@ -149,6 +163,29 @@ pub fn call_limit(limit: u64) -> Result<u32, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_assets_name_leads_nowhere_else() {
+        for name in ["a", "hold-music_2.wav", "A..b", &"x".repeat(128)] {
+            assert!(asset_name(name).is_ok(), "{name}");
+        }
+        for name in [
+            "",
+            ".",
+            "..",
+            ".hidden",
+            "a/b",
+            "../a",
+            "a\\b",
+            "a b",
+            "ä",
+            "a\0",
+            "a\n",
+            &"x".repeat(129),
+        ] {
+            assert!(asset_name(name).is_err(), "{name:?}");
+        }
+    }
 
     #[test]
     fn template_typos_are_told() {

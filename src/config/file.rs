@@ -30,6 +30,7 @@ pub struct File {
     pub hep: Hep,
     pub hooks: Hooks,
     pub records: Records,
+    pub assets: Assets,
     pub admin: Admin,
     pub sync: Sync,
     pub app: Vec<Spanned<App>>,
@@ -151,6 +152,18 @@ pub struct Records {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+pub struct Assets {
+    pub max_file_mib: Setting<Whole>,
+    pub max_minutes: Setting<Whole>,
+    pub max_files_per_app: Setting<Whole>,
+    pub max_mib_per_app: Setting<Whole>,
+    pub cache_mib: Setting<Whole>,
+    pub url_timeout_s: Setting<Whole>,
+    pub url_fresh_s: Setting<Whole>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Admin {
     pub enabled: Setting<bool>,
     pub listen: Setting<String>,
@@ -201,6 +214,16 @@ pub struct Number {
     pub srtp_keying: Setting<String>,
     pub max_calls: Setting<Whole>,
     pub max_calls_per_second: Setting<Whole>,
+    pub ringback: Setting<Sound>,
+    pub hold_music: Setting<Sound>,
+}
+
+/// An asset of the number's app, or a URL.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Sound {
+    pub asset: Option<String>,
+    pub url: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -15,6 +15,7 @@ use crate::keying::{SrtpKeying, SrtpPolicy};
 use crate::trace::{HepSender, TraceSettings};
 
 mod admin;
+mod assets;
 mod error;
 mod file;
 mod machine;
@@ -74,6 +75,8 @@ pub struct Config {
     pub sync: Sync,
     /// Which call records are kept.
     pub records: Records,
+    /// Sounds that apps keep here and fetch from elsewhere.
+    pub assets: Assets,
     /// Apps and numbers of the file; the root app joins by
     /// [`Book::with_app`] once its secret is known ([`Config::root_secret`]).
     pub book: Book,
@@ -326,6 +329,25 @@ pub struct Records {
     pub keep: Duration,
     /// At most so many; the oldest go first.
     pub max: u64,
+}
+
+/// Sounds that apps keep here and fetch from elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Assets {
+    /// The longest file, in bytes, uploaded or fetched.
+    pub max_file: u64,
+    /// The longest sound.
+    pub max_duration: Duration,
+    /// Files of one app.
+    pub max_files_per_app: u64,
+    /// Bytes of all files of one app.
+    pub max_bytes_per_app: u64,
+    /// Bytes of decoded sound that are kept for the next use.
+    pub cache: u64,
+    /// How long fetching a URL may take.
+    pub url_timeout: Duration,
+    /// For how long what was fetched is used without asking again.
+    pub url_fresh: Duration,
 }
 
 /// Who may use the admin panel and its API.

@@ -8,7 +8,7 @@ use toml::Spanned;
 use crate::book::values::{self as book_values, nearest};
 use crate::book::{
     Answering, App, Book, CallLimits, CallerAuth, DEFAULT_ANSWER_PEER, DigestAlgorithm, Hook,
-    HookContentType, Number, Outgoing, SipAuth, SipServer, comparable,
+    HookContentType, Number, Outgoing, SipAuth, SipServer, SoundRecord, SoundSource, comparable,
 };
 use crate::ids::AppId;
 
@@ -110,7 +110,32 @@ fn number(
         srtp: read_word(source, &record.srtp, values::srtp)?,
         srtp_keying: read_word(source, &record.srtp_keying, values::srtp_keying)?,
         limits: read_limits(source, &record.max_calls, &record.max_calls_per_second)?,
+        ringback: read_sound(source, &record.ringback)?,
+        hold_music: read_sound(source, &record.hold_music)?,
     })
+}
+
+fn read_sound(
+    source: &Source<'_>,
+    setting: &Setting<file::Sound>,
+) -> Result<Option<SoundSource>, ConfigError> {
+    let Some(setting) = setting else {
+        return Ok(None);
+    };
+    let file::Sound { asset, url } = setting.get_ref();
+    let record = SoundRecord {
+        asset: asset.clone(),
+        url: url.clone(),
+    };
+    let sound = record.to_source(true);
+    let sound = sound.map_err(|problem| source.error(setting.span(), problem))?;
+    match sound {
+        Some(sound) => Ok(Some(sound)),
+        None => {
+            let problem = "names no sound; write { asset = \"hold.wav\" } or { url = \"https://example.com/hold.mp3\" }";
+            Err(source.error(setting.span(), problem))
+        }
+    }
 }
 
 fn read_limits(

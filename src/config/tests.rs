@@ -1,7 +1,8 @@
 use std::fs;
+use std::sync::Arc;
 
 use super::*;
-use crate::book::{Answering, CallLimits, HookContentType};
+use crate::book::{Answering, CallLimits, HookContentType, SoundSource};
 use crate::ids::AppId;
 
 fn machine() -> Machine {
@@ -431,6 +432,7 @@ fn the_example_mentions_every_field() {
                 | "hep"
                 | "hooks"
                 | "records"
+                | "assets"
                 | "admin"
                 | "sync"
                 | "app"
@@ -438,7 +440,7 @@ fn the_example_mentions_every_field() {
         )
     });
     let tables: Vec<String> = tables.collect();
-    assert_eq!(tables.len(), 15);
+    assert_eq!(tables.len(), 16);
     for name in fields("") {
         let mentioned = match tables.contains(&name) {
             true => {
@@ -518,6 +520,45 @@ fn the_shared_port_is_read_from_file_and_environment_and_checked() {
     assert!(error.contains("webrtc.port: takes port 5060"), "{error}");
     let env = [("RINGWIRE_WEBRTC_PORT", "many")];
     assert!(load_with("", &env).is_err());
+}
+
+#[test]
+fn a_numbers_sounds_are_assets_or_urls_of_the_operators_own() {
+    let number = |fields: &str| format!("[[number]]\nnumber = \"1\"\n{fields}");
+    let config = load(&number(
+        "ringback = { asset = \"ring.wav\" }\nhold_music = { url = \"http://10.0.0.1/h.mp3\" }",
+    ));
+    let found = config.book.number("1").unwrap();
+    assert_eq!(
+        found.ringback,
+        Some(SoundSource::Asset(Arc::from("ring.wav")))
+    );
+    let url = SoundSource::Url {
+        url: Arc::from("http://10.0.0.1/h.mp3"),
+        trusted: true,
+    };
+    assert_eq!(found.hold_music, Some(url));
+    for (field, words) in [
+        ("ringback = { asset = \"../x\" }", "is no asset's name"),
+        ("ringback = {}", "names no sound"),
+        ("hold_music = { url = \"x.mp3\" }", "is no URL"),
+        ("hold_music = { file = \"x\" }", "asset"),
+    ] {
+        let error = load_with(&number(field), &[]).unwrap_err().to_string();
+        assert!(error.contains(words), "{field}: {error}");
+    }
+}
+
+#[test]
+fn the_cache_holds_the_longest_sound() {
+    assert_eq!(load("").assets.max_file, 20 * 1024 * 1024);
+    let error = |text: &str| load_with(text, &[]).unwrap_err().to_string();
+    let small = error("assets.cache_mib = 100");
+    assert!(small.contains("write 135 or more"), "{small}");
+    let long = error("assets.max_minutes = 60");
+    assert!(long.contains("write 540 or more"), "{long}");
+    let both = load("assets.max_minutes = 60\nassets.cache_mib = 540");
+    assert_eq!(both.assets.max_duration, Duration::from_secs(3600));
 }
 
 #[test]

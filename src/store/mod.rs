@@ -12,6 +12,7 @@
 //! | `schema` | migrations, and the refusal of a newer file |
 //! | `writer` | the one thread that changes the database |
 //! | `apps`, `numbers` | what an administrator has added |
+//! | `assets` | what is known of uploaded sounds |
 //! | `outbox` | call events on their way to hooks |
 //! | `records` | call records: written, searched, pruned |
 //! | `documents` | small things by name: the last good sync answers, the administrator's password |
@@ -26,6 +27,7 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::sync::Semaphore;
 
 pub mod apps;
+pub mod assets;
 pub mod documents;
 pub mod numbers;
 pub mod outbox;

@@ -14,6 +14,7 @@ use crate::api::auth::unix_ms;
 use crate::api::body::read_json;
 use crate::api::directory::{ChangeError, Origin};
 use crate::api::error::{ApiError, done, success};
+use crate::ids::AppId;
 
 use super::sessions::random_text;
 
@@ -115,6 +116,7 @@ pub async fn remove(
     Path(app_id): Path<String>,
 ) -> Result<Response, ApiError> {
     shared.directory.remove_app(&app_id).await?;
+    shared.assets.delete_all(&AppId::new(&app_id)).await?;
     tracing::info!(app = app_id, "an administrator removed an app");
     Ok(done())
 }

@@ -6,11 +6,11 @@ use std::time::Duration;
 use prost::Message;
 
 use crate::api::auth::{keyed_hash, unix_time};
-use crate::api::http_client::{self, HttpClientError, in_words};
+use crate::api::http_client::{HttpClientError, in_words};
+use crate::api::policed_clients::PolicedClients;
 use crate::book::{HookContentType, HookPolicy};
 
 use super::backlog::Item;
-use super::target::CheckedResolver;
 
 /// A hook's answer is at most this long (bytes); the rest is not read.
 const MAX_ANSWER: usize = 64 * 1024;
@@ -19,11 +19,7 @@ const MAX_KEPT: usize = 2 * 1024;
 
 /// Posts to hooks.
 pub struct Poster {
-    /// For what may be anywhere.
-    free: reqwest::Client,
-    /// For what the policy has to allow.
-    checked: reqwest::Client,
-    policy: Arc<HookPolicy>,
+    clients: PolicedClients,
 }
 
 /// How an attempt went.
@@ -79,41 +75,20 @@ impl Poster {
     /// # Errors
     /// When TLS cannot be set up.
     pub fn new(policy: Arc<HookPolicy>) -> Result<Poster, HttpClientError> {
-        let resolver = Arc::new(CheckedResolver {
-            policy: policy.clone(),
-        });
-        let free = http_client::new(None)?;
-        Ok(Poster {
-            checked: match policy.allows_everything() {
-                true => free.clone(),
-                // A proxy would look names up itself, past the check.
-                false => http_client::with(None, |builder| {
-                    builder.no_proxy().dns_resolver(resolver.clone())
-                })?,
-            },
-            free,
-            policy,
-        })
+        let clients = PolicedClients::new(policy)?;
+        Ok(Poster { clients })
     }
 
     /// What hooks that are not the operator's own may be posted to.
     pub fn policy(&self) -> &HookPolicy {
-        &self.policy
+        self.clients.policy()
     }
 
     /// Posts once, within this time.
     pub async fn post(&self, item: &Item, secret: &str, timeout: Duration) -> Attempt {
-        let client = match item.hook.trusted {
-            true => &self.free,
-            false => {
-                // A URL with an address in it needs no look-up.
-                if let Ok(url) = url::Url::parse(&item.hook.url)
-                    && let Err(reason) = self.policy.check_url(&url)
-                {
-                    return Attempt::failed(FailureKind::Forbidden, reason);
-                }
-                &self.checked
-            }
+        let client = match self.clients.client(&item.hook.url, item.hook.trusted) {
+            Ok(client) => client,
+            Err(reason) => return Attempt::failed(FailureKind::Forbidden, reason),
         };
         let (content_type, body) = match item.hook.content_type {
             HookContentType::Json => match serde_json::to_vec(&item.body) {

@@ -28,6 +28,8 @@ use crate::shard::mailbox::{ApiRequest, Mailbox, Shards, Wake};
 use crate::store::Store;
 
 mod admin;
+mod assets;
+mod clips;
 mod hooks;
 mod openapi;
 mod outbox;
@@ -131,6 +133,15 @@ fn settings() -> ApiSettings {
             // Since the Unix epoch.
             keep: Duration::from_secs(100 * 365 * 86_400),
             max: 100_000,
+        },
+        assets: crate::config::Assets {
+            max_file: 1024 * 1024,
+            max_duration: Duration::from_secs(10),
+            max_files_per_app: 5,
+            max_bytes_per_app: 2 * 1024 * 1024,
+            cache: 8 * 1024 * 1024,
+            url_timeout: Duration::from_millis(500),
+            url_fresh: Duration::from_secs(60),
         },
         failure_code: 480,
         token_ttl: Duration::from_secs(3600),
@@ -469,6 +480,8 @@ fn number(text: &str, app: &str) -> Number {
         srtp: None,
         srtp_keying: None,
         limits: CallLimits::default(),
+        ringback: None,
+        hold_music: None,
     }
 }
 

@@ -422,6 +422,8 @@ fn book() -> Book {
         srtp: None,
         srtp_keying: None,
         limits: CallLimits::default(),
+        ringback: None,
+        hold_music: None,
     };
     let room = |room: &str| Answering::Room {
         room: room.to_string(),

@@ -30,6 +30,8 @@ export function recordFields(record, apps, { isNew }) {
     sipPassword: secret(record.sip_auth),
     srtp: select(SRTP, record.srtp ?? ''),
     keying: select(KEYING, record.srtp_keying ?? ''),
+    ringback: text({ value: soundText(record.ringback), placeholder: 'ringback.wav' }),
+    hold: text({ value: soundText(record.hold_music), placeholder: 'https://example.com/hold.mp3' }),
   };
   const reach = h('p', { class: 'help', role: 'status' });
   const showReach = () => setText(reach, reachOf(lines(inputs.subnets.value)));
@@ -66,6 +68,9 @@ export function recordFields(record, apps, { isNew }) {
       h('div', { class: 'row' },
         field('sip_auth.username', 'User name', inputs.sipUser, 'What the server asks for.'),
         field('sip_auth.password', 'Password', inputs.sipPassword, keptHelp(record.sip_auth)))),
+    group('Sounds', h('div', { class: 'row' },
+      field('ringback', 'While it rings', inputs.ringback, 'What callers hear: an asset of the app, or a URL. Empty: silence.'),
+      field('hold_music', 'Alone in a room', inputs.hold, 'What a caller hears who waits there.'))),
     group('Encryption of the sound', h('div', { class: 'row' },
       field('srtp', 'SRTP', inputs.srtp), field('srtp_keying', 'Keys', inputs.keying))),
   ];
@@ -94,6 +99,9 @@ function keptHelp(auth) {
   return auth?.password_set ? 'One is set. Leave it empty to keep it.' : null;
 }
 
+/** An asset's name or a URL, as one text. */
+export const soundText = (sound) => sound?.asset ?? sound?.url ?? '';
+
 const lines = (value) => value.split(/[\n,]/).map((line) => line.trim()).filter(Boolean);
 
 /** Says out loud what the list means. */
@@ -105,6 +113,10 @@ function reachOf(subnets) {
 
 function recordOf(inputs) {
   const value = (input) => input.value.trim() || undefined;
+  const sound = (input) => {
+    const named = value(input);
+    return named && (/^[a-z]+:\/\//i.test(named) ? { url: named } : { asset: named });
+  };
   const login = (user, password, rest = {}) => {
     if (!value(user) && !password.value) return undefined;
     return { username: user.value.trim(), ...(password.value ? { password: password.value } : {}), ...rest };
@@ -124,5 +136,7 @@ function recordOf(inputs) {
     sip_auth: login(inputs.sipUser, inputs.sipPassword),
     srtp: value(inputs.srtp),
     srtp_keying: value(inputs.keying),
+    ringback: sound(inputs.ringback),
+    hold_music: sound(inputs.hold),
   };
 }

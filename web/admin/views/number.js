@@ -4,7 +4,7 @@ import { get, post, put, remove } from '../api.js';
 import { badge, button, empty, facts, fill, h } from '../dom.js';
 import { origin, security } from '../format.js';
 import { complain, confirm, form, notify } from '../ui.js';
-import { recordFields } from './number-fields.js';
+import { recordFields, soundText } from './number-fields.js';
 import { editLink, testLink } from './numbers.js';
 
 export const SECTION = 'numbers';
@@ -104,6 +104,8 @@ function sheet(record) {
     ['Dials through', record.sip_server],
     ['Outbound proxy', record.sip_proxy],
     ['Dials as', record.sip_auth?.username],
+    ['While it rings', soundText(record.ringback)],
+    ['Alone in a room', soundText(record.hold_music)],
     ['Encryption', record.srtp],
     ['Keys', record.srtp && record.srtp !== 'off' ? security(record.srtp_keying) : null],
   ]);
