@@ -117,14 +117,13 @@ impl Rooms {
         let detect = self.needs_detection(member);
         let (leg, description, voice) = (member.leg, member.sound.description, self.voice(member));
         self.table.tap(leg, need.heard);
-        let entered = member.sound.conference;
         if let Some(member) = self.members.get_mut(&call) {
             member.sound.conference = conference;
         }
         let Some(conference) = conference.and_then(|id| self.studio.get_mut(id)) else {
             return;
         };
-        if entered.is_none() || conference.voice(leg).is_none() {
+        if conference.voice(leg).is_none() {
             conference.add(leg);
         }
         if let Some(description) = description {

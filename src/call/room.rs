@@ -41,6 +41,8 @@ pub struct RoomSettings {
     /// Whether keys of peers without telephone events are looked for in their
     /// sound, which then has to be decoded.
     pub detect_keys: bool,
+    /// Whether those who are recorded hear a beep every 15 s.
+    pub announce_recordings: bool,
 }
 
 impl Default for RoomSettings {
@@ -52,6 +54,7 @@ impl Default for RoomSettings {
                 receiver: ReceiverSettings::default(),
             },
             detect_keys: true,
+            announce_recordings: false,
         }
     }
 }
@@ -577,3 +580,7 @@ mod tests;
 #[cfg(test)]
 #[path = "web_peer_tests.rs"]
 mod web_peer_tests;
+
+#[cfg(test)]
+#[path = "sound_tests.rs"]
+mod sound_tests;

@@ -18,8 +18,9 @@ use crate::sound::conference::{Description, Outlet, Payload, Recorded, Voice};
 use crate::sound::dtmf::event_receiver::{EventReceiver, ReceivedEvent};
 use crate::sound::dtmf::{DtmfEvent, DtmfReport};
 use crate::sound::format::SampleRate;
-use crate::sound::player::Player;
+use crate::sound::player::{PlayOptions, Player, Repeat};
 use crate::sound::receiver::Incoming;
+use crate::sound::tone::Tone;
 
 /// Said where nothing can be recorded.
 const NO_DESK: &str = "this gateway has no place for recordings; see [recording]";
@@ -112,6 +113,8 @@ pub(super) struct RoomRecording {
     /// Frames handed over, the pauses included.
     frames: u64,
     paused: bool,
+    /// What tells those who are recorded.
+    beep: Option<PlayId>,
 }
 
 /// What is played, and by whom.
@@ -708,7 +711,13 @@ impl Rooms {
             first_tick: None,
             frames: 0,
             paused: false,
+            // 64 random bits of 128 are as good a name.
+            beep: self
+                .settings
+                .announce_recordings
+                .then_some(PlayId(id.0 as u64)),
         };
+        let beep = recording.beep;
         self.recordings.insert(id, recording);
         if let Some(room) = self.rooms.get_mut(room) {
             room.sound.recordings.push(id);
@@ -716,6 +725,13 @@ impl Rooms {
         let conference = self.open_conference(now, room)?;
         if let Some(conference) = self.studio.get_mut(conference) {
             conference.record(id, leg);
+            if let Some(beep) = beep {
+                let for_ever = PlayOptions {
+                    repeat: Repeat::Forever,
+                    ..PlayOptions::default()
+                };
+                conference.play(leg, Player::tone(beep, Tone::RecordingBeep, for_ever));
+            }
         }
         self.arrange(now, room);
         Ok(id)
@@ -760,6 +776,9 @@ impl Rooms {
         room.sound.recordings.retain(|other| *other != id);
         if let Some(conference) = room.sound.conference.and_then(|c| self.studio.get_mut(c)) {
             conference.stop_recording(id);
+            if let Some(beep) = recording.beep {
+                conference.stop(beep);
+            }
         }
         self.arrange(now, &key);
     }
