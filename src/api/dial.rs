@@ -225,8 +225,8 @@ async fn start(shared: &Arc<Shared>, dial: Dial) -> Result<Response, ApiError> {
             // The client is told that there is no call, so there must be none.
             let shared = shared.clone();
             tokio::spawn(async move {
-                if let Ok(Ok(CallReply::Dialed(call))) = reply.await {
-                    register(&shared, call, dial);
+                if let Ok(Ok(CallReply::Dialed { call, sip_call_id })) = reply.await {
+                    register(&shared, call, dial, sip_call_id.as_deref());
                     let action = Action::End;
                     let _ = shared.ask(shard, CallRequest::Act { call, action }).await;
                 }
@@ -236,9 +236,11 @@ async fn start(shared: &Arc<Shared>, dial: Dial) -> Result<Response, ApiError> {
     };
     let reply = reply.map_err(|_| ApiError::of_status(StatusCode::INTERNAL_SERVER_ERROR))?;
     match reply? {
-        CallReply::Dialed(call) => {
+        CallReply::Dialed { call, sip_call_id } => {
             let app = dial.app.clone();
-            register(shared, call, dial);
+            register(shared, call, dial, sip_call_id.as_deref());
+            // Who is told of a call finds its record, whenever we are killed.
+            shared.records.settled().await;
             let token = shared
                 .gate
                 .call_token(&app, call, shared.settings().token_ttl)?;
@@ -254,12 +256,12 @@ async fn start(shared: &Arc<Shared>, dial: Dial) -> Result<Response, ApiError> {
 }
 
 /// From here on the call can be asked for, and its events have a way to go.
-fn register(shared: &Shared, call: CallId, dial: Dial) {
+fn register(shared: &Shared, call: CallId, dial: Dial, sip_call_id: Option<&str>) {
     let app = &dial.app;
     let book = shared.directory.book();
     let number = own_number(&book, app, &dial.from_number);
     let number = number.map(|number| number.number.as_str());
-    shared.records.dialled(call, &dial, number);
+    shared.records.dialled(call, &dial, number, sip_call_id);
     let entry = shared.registry.entry(call, app, Direction::Outgoing);
     let hooks = dial
         .hook

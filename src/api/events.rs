@@ -15,6 +15,7 @@ use super::error::ApiError;
 use super::hook_answer::HookAnswer;
 use super::messages::{CallMessage, notify_arrived, notify_follow_up};
 use super::proto::sip_gateway::{IncomingCallNotify, call_event};
+use super::records::Records;
 use super::registry::{Call, Caller};
 
 /// How often ended calls are looked through.
@@ -183,7 +184,9 @@ fn follow_up(shared: &Shared, call: &Arc<Call>, timestamp_ms: u64, kind: CallEve
             if let Some(sessions) = &shared.media_sessions {
                 sessions.call_ended(call.id);
             }
-            call.end(timestamp_ms, message, snapshot);
+            let close = Records::closing(&snapshot);
+            let closed = call.end(timestamp_ms, message, snapshot, close);
+            shared.records.closed(closed);
             shared.registry.call_ended(call.id);
         }
         _ => call.push(timestamp_ms, message),

@@ -1,6 +1,9 @@
 //! What calls have on the media server that their rooms are on: one task a
 //! call, which asks for a description, completes it, and deletes it when the
 //! call has ended, however that went.
+//!
+//! What is there is noted in the store as long as it is, so that a gateway that
+//! was killed deletes it at its next start.
 
 use std::collections::{BTreeMap, HashMap};
 use std::pin::pin;
@@ -17,7 +20,9 @@ use crate::call::request::{CallRequest, MediaServerFailure, ServerDescription, S
 use crate::config::MediaServer;
 use crate::ids::CallId;
 use crate::shard::mailbox::{MailboxError, Shards};
+use crate::store::{Store, StoreError, documents};
 
+use super::auth::unix_ms;
 use super::hooks::{HookSettings, backoff, pause};
 use super::http_client::{self, HttpClientError};
 use super::media_server::{Made, Server, Step, Trouble};
@@ -35,6 +40,8 @@ const MAX_PENDING: usize = 20_000;
 const LATE: Duration = Duration::from_secs(30);
 /// What may be on its way to one task: an answer of ours, and the end.
 const WISHES: usize = 4;
+/// The documents of what is there: the call's id, and the URL as the value.
+const DOCUMENTS: &str = "media_server/";
 /// How soon, and how often, a shard whose mailbox is full is told again.
 const TELL_AGAIN: Duration = Duration::from_millis(100);
 const TELL_AGAIN_AT_MOST: usize = 50;
@@ -46,6 +53,7 @@ pub struct MediaSessions {
 
 struct Shared {
     server: Server,
+    store: Store,
     /// Delays between attempts to delete.
     delays: HookSettings,
     shards: Shards,
@@ -73,12 +81,14 @@ impl MediaSessions {
         settings: MediaServer,
         delays: &HookSettings,
         shards: Shards,
+        store: Store,
     ) -> Result<Self, HttpClientError> {
         // Each step has its own time; what comes late is still of use.
         let client = http_client::new(None)?;
         Ok(MediaSessions {
             shared: Arc::new(Shared {
                 server: Server { client, settings },
+                store,
                 delays: delays.clone(),
                 shards,
                 tasks: Mutex::default(),
@@ -92,6 +102,42 @@ impl MediaSessions {
                 given_up: Mutex::new(BTreeMap::from([("expired", 0), ("queue_full", 0)])),
             }),
         })
+    }
+
+    /// Deletes what an earlier life of the gateway has left on the media server.
+    /// Before any call of this life.
+    pub async fn resume(&self) {
+        let found = self
+            .shared
+            .store
+            .read(|db| documents::below(db, DOCUMENTS, MAX_PENDING));
+        let found = match found.await {
+            Ok(found) => found,
+            Err(problem) => {
+                tracing::error!(%problem, "what an earlier start left on the media server stays there");
+                return;
+            }
+        };
+        if !found.is_empty() {
+            let sessions = found.len();
+            tracing::warn!(
+                sessions,
+                "sessions of an earlier start are deleted on the media server"
+            );
+        }
+        for (name, url) in found {
+            let call = name.strip_prefix(DOCUMENTS).and_then(|id| id.parse().ok());
+            let (Some(call), Ok(url)) = (call, Url::parse(&url)) else {
+                // Not written by us: nothing to delete.
+                continue;
+            };
+            self.shared.alive.fetch_add(1, Ordering::SeqCst);
+            let session = Session {
+                shared: self.shared.clone(),
+                call,
+            };
+            tokio::spawn(async move { session.delete(&url).await });
+        }
     }
 
     /// A call asks for something; the secret is its app's, while that is known.
@@ -201,6 +247,7 @@ impl Session {
             return;
         };
         let Made { url, source, sdp } = made;
+        self.note(&url);
         let step = step_of(request);
         let outcome = sdp
             .map(|sdp| ServerDescription { sdp, source })
@@ -254,6 +301,7 @@ impl Session {
             && is_late
             && let Ok(Ok(made)) = timeout(LATE, asked).await
         {
+            self.note(&made.url);
             self.delete(&made.url).await;
         }
         None
@@ -267,12 +315,38 @@ impl Session {
 
     async fn delete(&self, url: &Url) {
         if self.shared.deleting.load(Ordering::SeqCst) >= MAX_PENDING {
-            self.gave_up("queue_full", "too many wait already");
+            self.gave_up(
+                "queue_full",
+                "too many wait already; the next start deletes it",
+            );
             return;
         }
         self.shared.deleting.fetch_add(1, Ordering::SeqCst);
         self.delete_persistently(url).await;
+        let written = self.forget().await;
         self.shared.deleting.fetch_sub(1, Ordering::SeqCst);
+        if let Err(problem) = written {
+            // It is deleted once more at the next start, which does no harm.
+            tracing::warn!(call_id = %self.call, %problem, "a deleted session stays noted");
+        }
+    }
+
+    /// Notes what is there for the next start, without waiting: a call does
+    /// not wait for the disk.
+    fn note(&self, url: &Url) {
+        let (name, url) = (self.document(), url.to_string());
+        let put = move |db: &_| documents::put(db, &name, &url, unix_ms());
+        self.shared.store.write(put).detach();
+    }
+
+    async fn forget(&self) -> Result<(), StoreError> {
+        let name = self.document();
+        let delete = move |db: &_| documents::delete(db, &name);
+        self.shared.store.write(delete).await
+    }
+
+    fn document(&self) -> String {
+        format!("{DOCUMENTS}{}", self.call)
     }
 
     async fn delete_persistently(&self, url: &Url) {

@@ -328,7 +328,7 @@ fn hook_metrics(page: &mut Page, shared: &Shared) {
     }
     let given_up = lock(&counters.hooks_given_up);
     let help = "Hook events that will not be delivered.";
-    for reason in ["expired", "forbidden", "app_gone", "queue_full"] {
+    for reason in ["expired", "forbidden", "app_gone", "queue_full", "dropped"] {
         let labels = [("reason", reason.to_string())];
         let count = given_up.get(reason).copied().unwrap_or_default();
         page.total("hook_events_given_up_total", help, &labels, count);

@@ -270,6 +270,7 @@ impl Api {
                 server.clone(),
                 &settings.hooks,
                 shards.clone(),
+                store.clone(),
             )?),
         };
         let directory = {
@@ -360,6 +361,9 @@ impl Api {
         shared.sync.restore(shared).await;
         shared.directory.announce().await;
         records::close_lost(shared).await;
+        if let Some(sessions) = &shared.media_sessions {
+            sessions.resume().await;
+        }
         let keeper = tokio::spawn(records::keep(shared.clone()));
         shared.sync.start(shared);
         let (stop_events, stopped) = oneshot::channel();
@@ -425,9 +429,9 @@ impl Api {
                 .is_err()
         {
             let left = sessions.alive();
-            tracing::error!(
+            tracing::warn!(
                 left,
-                "the gateway ends with sessions left on the media server"
+                "sessions on the media server are left for the next start to delete"
             );
         }
         keeper.abort();

@@ -14,11 +14,12 @@ use tokio::sync::{Mutex, mpsc};
 use crate::call::event::{Arrival, CallEventKind};
 use crate::call::request::{CallSnapshot, Dial, Direction, Stream};
 use crate::ids::{AppId, CallId};
-use crate::store::records::{self, CallResult, Extent, Key, Media, Record};
+use crate::store::records::{self, CallResult, Extent, Key, Lost, Media, Record};
 use crate::store::{Store, StoreError, Written, outbox};
 
 use super::Shared;
 use super::auth::unix_ms;
+use super::hooks::{Prepared, StoreChange};
 use super::messages::CallMessage;
 use super::proto::sip_gateway as proto;
 use super::registry::Call;
@@ -32,6 +33,8 @@ pub use rest::{one_record, read_query, record_view, search};
 /// How often it is written down that the gateway lives, while there are calls:
 /// the end of a lost call is known this exactly.
 const ALIVE_EVERY: Duration = Duration::from_secs(10);
+/// So long the answer to a request that began a call waits for its record.
+const DISK_PATIENCE: Duration = Duration::from_millis(500);
 /// How often old records are looked for.
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
 /// Records removed by one change at most, so that it does not hold up others.
@@ -105,6 +108,7 @@ impl Records {
             from: arrival.from.to_string(),
             to: arrival.to.to_string(),
             number: Some(arrival.number.number.clone()),
+            sip_call_id: Some(arrival.sip_call_id.to_string()),
             peer_address: Some(arrival.source.to_string()),
             place: arrival.stream.as_ref().map(names),
             ..Record::open(key, at_ms)
@@ -115,11 +119,18 @@ impl Records {
 
     /// An outgoing call has begun; `number` is the one of the number book that
     /// counted for it.
-    pub fn dialled(&self, id: CallId, dial: &Dial, number: Option<&str>) {
+    pub fn dialled(
+        &self,
+        id: CallId,
+        dial: &Dial,
+        number: Option<&str>,
+        sip_call_id: Option<&str>,
+    ) {
         let record = Record {
             from: dial.from_number.clone(),
             to: dial.to_number.clone(),
             number: number.map(str::to_owned),
+            sip_call_id: sip_call_id.map(str::to_owned),
             peer_address: Some(dial.destination.to_string()),
             place: Some(names(&dial.stream)),
             ..Record::open(key(id, &dial.app, Direction::Outgoing), unix_ms())
@@ -128,7 +139,29 @@ impl Records {
         self.write(move |db| records::open(db, &record, hook.as_ref()));
     }
 
-    /// Something that happened to a call after it began.
+    /// What closes the record of a call that has ended.
+    pub fn closing(call: &CallSnapshot) -> StoreChange {
+        let record = of_ended(call);
+        Box::new(move |db| records::close(db, &record))
+    }
+
+    /// A record is being closed, together with the event that tells of the
+    /// call's end; or has to be closed alone.
+    pub fn closed(&self, closed: Result<Written<()>, StoreChange>) {
+        match closed {
+            Ok(written) => self.watch(written),
+            Err(change) => self.write(change),
+        }
+    }
+
+    /// Waits until what was queued by now is on the disk, or could not be
+    /// written, but not long: a bad disk must not keep anybody from calling.
+    pub async fn settled(&self) {
+        let reached = self.store.write(|_| Ok(()));
+        let _ = tokio::time::timeout(DISK_PATIENCE, reached).await;
+    }
+
+    /// Something that happened to a call after it began, but its end.
     pub fn happened(&self, call: &Call, at_ms: u64, kind: &CallEventKind) {
         match kind {
             CallEventKind::Accepted | CallEventKind::Answered(_) => {
@@ -137,10 +170,6 @@ impl Records {
                 self.write(move |db| records::answered(db, &key, at_ms, place));
             }
             CallEventKind::Error(problem) => self.went_wrong(call, at_ms, problem),
-            CallEventKind::Ended(snapshot) => {
-                let record = of_ended(snapshot);
-                self.write(move |db| records::close(db, &record));
-            }
             _ => {}
         }
     }
@@ -156,8 +185,12 @@ impl Records {
         &self,
         change: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<()> + Send + 'static,
     ) {
+        self.watch(self.store.write(change));
+    }
+
+    fn watch(&self, written: Written<()>) {
         // Nobody receives once the gateway ends; the store logs failures then.
-        let _ = self.outcomes.send(self.store.write(change));
+        let _ = self.outcomes.send(written);
     }
 
     /// The record of a call.
@@ -239,17 +272,32 @@ impl Records {
 }
 
 /// Closes the calls that an earlier life of the gateway left open, and tells
-/// their hooks that they are over. Before any call of this life is recorded.
+/// their hooks that they are over, in one transaction. Before any call of this
+/// life is recorded.
 pub async fn close_lost(shared: &Shared) {
-    let lost = match shared.store.write(records::close_lost).await {
+    let unclosed = |problem: StoreError| {
+        tracing::error!(%problem, "calls that were in progress when the gateway last ended stay open in the records");
+    };
+    let lost = match shared.store.read(records::lost).await {
         Ok(lost) => lost,
-        Err(problem) => {
-            tracing::error!(%problem, "calls that were in progress when the gateway last ended stay open in the records");
-            return;
-        }
+        Err(problem) => return unclosed(problem),
     };
     if lost.is_empty() {
         return;
+    }
+    let mut events = shared.hooks.prepare();
+    for call in &lost {
+        prepare_end(shared, call, &mut events).await;
+    }
+    let rows = events.rows();
+    let written = shared.store.write(move |db| {
+        rows.iter().try_for_each(|row| outbox::insert(db, row))?;
+        records::close_lost(db)
+    });
+    let written = written.await;
+    events.settle(written.is_ok());
+    if let Err(problem) = written {
+        return unclosed(problem);
     }
     shared
         .records
@@ -259,26 +307,31 @@ pub async fn close_lost(shared: &Shared) {
         calls = lost.len(),
         "calls were in progress when the gateway last ended; they are recorded as lost"
     );
-    for call in lost {
-        let direction = match call.key.incoming {
-            true => Direction::Incoming,
-            false => Direction::Outgoing,
-        };
-        let app = AppId::new(&call.key.app_id);
-        if let Ok(id) = call.key.call_id.parse()
-            && let Some(hook) = call.hook
-            && let Some(hooks) = shared.hooks.of_call(&app, id, hook)
-            && !knows_of_the_end(shared, &call.key.call_id).await
-        {
-            let error = CallMessage::error(records::RESTARTED, direction);
-            hooks.post(call.ended_ms, error.hook_event());
-            hooks.post(call.ended_ms, CallMessage::ended(direction).hook_event());
+}
+
+/// What a lost call's hook is told.
+async fn prepare_end(shared: &Shared, call: &Lost, events: &mut Prepared) {
+    let direction = match call.key.incoming {
+        true => Direction::Incoming,
+        false => Direction::Outgoing,
+    };
+    let app = AppId::new(&call.key.app_id);
+    if let Ok(id) = call.key.call_id.parse()
+        && let Some(hook) = call.hook.clone()
+        && let Some(hooks) = shared.hooks.of_call(&app, id, hook)
+        && !knows_of_the_end(shared, &call.key.call_id).await
+    {
+        for message in [
+            CallMessage::error(records::RESTARTED, direction),
+            CallMessage::ended(direction),
+        ] {
+            events.add(&hooks, call.ended_ms, message.hook_event());
         }
     }
 }
 
-/// Whether the outbox already has the call's last event: the gateway was
-/// killed after it and before the record was closed.
+/// Whether the outbox already has the call's last event, with the record still
+/// open: an earlier version of the gateway wrote them apart.
 async fn knows_of_the_end(shared: &Shared, call_id: &str) -> bool {
     let call_id = call_id.to_owned();
     let last = shared

@@ -10,8 +10,9 @@ use tokio::time::Instant;
 
 use crate::call::request::{CallSnapshot, Direction, Stream};
 use crate::ids::{AppId, CallId};
+use crate::store::Written;
 
-use super::hooks::CallHooks;
+use super::hooks::{CallHooks, StoreChange};
 use super::messages::CallMessage;
 
 /// How long an ended call can still be asked for.
@@ -200,23 +201,42 @@ impl Call {
     /// One more event: for the WebSockets that are there, those to come, and
     /// the hook. After the last one there are no more.
     pub fn push(&self, timestamp_ms: u64, message: CallMessage) {
-        self.add(timestamp_ms, message, None);
-    }
-
-    /// The last event, and how the call went.
-    pub fn end(&self, timestamp_ms: u64, message: CallMessage, snapshot: Box<CallSnapshot>) {
-        self.add(timestamp_ms, message, Some(snapshot));
-    }
-
-    fn add(&self, timestamp_ms: u64, message: CallMessage, ended: Option<Box<CallSnapshot>>) {
-        let mut inner = lock(&self.inner);
+        let inner = lock(&self.inner);
         if inner.ended.is_some() {
             return;
         }
-        inner.ended = ended;
         if let Route::Hook(hooks) = &inner.hooks {
             hooks.post(timestamp_ms, message.hook_event());
         }
+        self.remember(inner, timestamp_ms, message);
+    }
+
+    /// The last event, and how the call went. The change that closes its record
+    /// is made together with the event for the hook.
+    ///
+    /// # Errors
+    /// The change, where no event goes to a hook.
+    pub fn end(
+        &self,
+        timestamp_ms: u64,
+        message: CallMessage,
+        snapshot: Box<CallSnapshot>,
+        close: StoreChange,
+    ) -> Result<Written<()>, StoreChange> {
+        let mut inner = lock(&self.inner);
+        if inner.ended.is_some() {
+            return Err(close);
+        }
+        inner.ended = Some(snapshot);
+        let closed = match &inner.hooks {
+            Route::Hook(hooks) => hooks.post_with(timestamp_ms, message.hook_event(), close),
+            Route::Unknown | Route::Nowhere => Err(close),
+        };
+        self.remember(inner, timestamp_ms, message);
+        closed
+    }
+
+    fn remember(&self, mut inner: MutexGuard<'_, Inner>, timestamp_ms: u64, message: CallMessage) {
         inner.events.push_back((timestamp_ms, message));
         if inner.events.len() > MAX_EVENTS {
             inner.events.pop_front();

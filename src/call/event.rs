@@ -109,6 +109,8 @@ pub struct Arrival {
     pub to: Arc<str>,
     /// Where it comes from.
     pub source: SocketAddr,
+    /// Its SIP Call-ID.
+    pub sip_call_id: Arc<str>,
     /// The number's record.
     pub number: Arc<Number>,
     /// Set when the number is answered without asking anyone: an echo has no

@@ -187,6 +187,7 @@ impl Calls {
                 from,
                 to,
                 source: invite.source,
+                sip_call_id: Arc::from(invite.sip_call_id.as_str()),
                 number: number.clone(),
                 answered_without_asking,
                 stream: stream.clone(),

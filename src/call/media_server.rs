@@ -76,7 +76,13 @@ impl Calls {
         };
         call.server = Some(ServerSide::Asked { local, exchange });
         if let Some(request) = dialed {
-            self.reply(request, CallReply::Dialed(id));
+            self.reply(
+                request,
+                CallReply::Dialed {
+                    call: id,
+                    sip_call_id: None,
+                },
+            );
         }
         match asked {
             Ok(asked) => {

@@ -112,9 +112,17 @@ impl Calls {
                     call.sip_call_id = Arc::from(sip_call_id);
                     self.traces.claim(sip_call_id, id, &call.app);
                 }
+                let known = call.sip_call_id.clone();
                 self.bind_session(id, session);
                 if let Some(request) = request {
-                    self.reply(request, CallReply::Dialed(id));
+                    let sip_call_id = Some(known);
+                    self.reply(
+                        request,
+                        CallReply::Dialed {
+                            call: id,
+                            sip_call_id,
+                        },
+                    );
                 }
             }
             Err(error) if request.is_some() => self.never_started(now, id, error),

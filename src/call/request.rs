@@ -297,7 +297,12 @@ pub enum Action {
 #[derive(Debug, Clone)]
 pub enum CallReply {
     /// The outgoing call exists.
-    Dialed(CallId),
+    Dialed {
+        /// Its id.
+        call: CallId,
+        /// Its SIP Call-ID, unless the INVITE waits for a media server.
+        sip_call_id: Option<Arc<str>>,
+    },
     /// Done.
     Done,
     /// One call.

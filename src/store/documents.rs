@@ -29,6 +29,28 @@ pub fn get(connection: &Connection, name: &str) -> rusqlite::Result<Option<(Stri
         .optional()
 }
 
+/// The documents whose names begin so, `limit` at most: name and value, sorted
+/// by name. The prefix ends with `/`.
+///
+/// # Errors
+/// What SQLite says.
+pub fn below(
+    connection: &Connection,
+    prefix: &str,
+    limit: usize,
+) -> rusqlite::Result<Vec<(String, String)>> {
+    // '0' is what comes after '/'.
+    let end = format!("{}0", prefix.trim_end_matches('/'));
+    connection
+        .prepare_cached(
+            "SELECT name, value FROM documents WHERE name >= ? AND name < ? ORDER BY name LIMIT ?",
+        )?
+        .query_map(params![prefix, end, limit as i64], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?
+        .collect()
+}
+
 /// Forgets the document of this name.
 ///
 /// # Errors

@@ -15,7 +15,7 @@
 //! | `assets` | what is known of uploaded sounds |
 //! | `outbox` | call events on their way to hooks |
 //! | `records` | call records: written, searched, pruned |
-//! | `documents` | small things by name: the last good sync answers, the administrator's password |
+//! | `documents` | small things by name: the last good sync answers, the administrator's password, what is to be deleted on the media server |
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -168,6 +168,16 @@ impl Store {
         change: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Written<T> {
         self.writer.queue(change)
+    }
+
+    /// Queues two changes that are made both or not at all, whenever the
+    /// gateway is killed.
+    pub fn write_both<A: Send + 'static, B: Send + 'static>(
+        &self,
+        first: impl FnOnce(&Connection) -> rusqlite::Result<A> + Send + 'static,
+        second: impl FnOnce(&Connection) -> rusqlite::Result<B> + Send + 'static,
+    ) -> (Written<A>, Written<B>) {
+        self.writer.queue_both(first, second)
     }
 
     /// Reads, on a thread that may block.

@@ -143,7 +143,8 @@ pub fn last_of_call(db: &Connection, call_id: &str) -> rusqlite::Result<Option<V
 }
 
 /// The hook took it; or, without a state that ends it, it is tried again at
-/// `next_attempt_ms`.
+/// `next_attempt_ms`. Nothing where it is over already: an operator has dropped
+/// it meanwhile.
 ///
 /// # Errors
 /// What SQLite says.
@@ -156,7 +157,8 @@ pub fn attempted(
 ) -> rusqlite::Result<()> {
     db.prepare_cached(
         "UPDATE outbox SET state = ?, next_attempt_ms = ?, attempts = ?, last_error = ?,
-         last_status = ?, last_response = ?, changed_ms = ? WHERE seq = ?",
+         last_status = ?, last_response = ?, changed_ms = ?
+         WHERE seq = ? AND state = 'pending'",
     )?
     .execute(params![
         state.name(),
@@ -171,16 +173,19 @@ pub fn attempted(
     .map(drop)
 }
 
-/// It is given up, and what is known of its last attempt stays.
+/// It is given up if it still waits, and what is known of its last attempt
+/// stays; whether it did.
 ///
 /// # Errors
 /// What SQLite says.
-pub fn give_up(db: &Connection, seq: i64, reason: &str, now_ms: u64) -> rusqlite::Result<()> {
-    db.prepare_cached(
-        "UPDATE outbox SET state = 'dead', last_error = ?, changed_ms = ? WHERE seq = ?",
-    )?
-    .execute(params![reason, now_ms as i64, seq])
-    .map(drop)
+pub fn give_up(db: &Connection, seq: i64, reason: &str, now_ms: u64) -> rusqlite::Result<bool> {
+    let changed = db
+        .prepare_cached(
+            "UPDATE outbox SET state = 'dead', last_error = ?, changed_ms = ?
+             WHERE seq = ? AND state = 'pending'",
+        )?
+        .execute(params![reason, now_ms as i64, seq])?;
+    Ok(changed > 0)
 }
 
 /// Gives up everything of an app that waits; how many those were.
@@ -218,6 +223,23 @@ pub fn pending_after(
     ))?
     .query_map(params![app_id, target, seq, limit as i64], read)?
     .collect()
+}
+
+/// The oldest event of a call that waits for this target.
+///
+/// # Errors
+/// What SQLite says.
+pub fn head_of_call(
+    db: &Connection,
+    call_id: &str,
+    target: &str,
+) -> rusqlite::Result<Option<OutboxRow>> {
+    db.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM outbox
+         WHERE call_id = ? AND target = ? AND state = 'pending' ORDER BY seq LIMIT 1"
+    ))?
+    .query_row([call_id, target], read)
+    .optional()
 }
 
 /// Apps and targets for which something waits, and how much.

@@ -105,7 +105,8 @@ pub struct Record {
     pub to: String,
     /// The number of the number book that counted for the call.
     pub number: Option<String>,
-    /// The SIP Call-ID, once the call has ended.
+    /// The SIP Call-ID: from the beginning, or for an outgoing call into a room
+    /// on a media server, whose INVITE waits for that, once it has ended.
     pub sip_call_id: Option<String>,
     /// The peer's signalling address.
     pub peer_address: Option<String>,
@@ -225,6 +226,7 @@ const COLUMNS: &str = "call_id, app_id, direction, result, from_number, to_numbe
 pub fn open(connection: &Connection, record: &Record, hook: Option<&Hook>) -> rusqlite::Result<()> {
     let known = "from_number = excluded.from_number, to_number = excluded.to_number, \
         from_key = excluded.from_key, to_key = excluded.to_key, number = excluded.number, \
+        sip_call_id = coalesce(excluded.sip_call_id, sip_call_id), \
         peer_address = excluded.peer_address, room = excluded.room, peer = excluded.peer, \
         created_ms = excluded.created_ms, hook = excluded.hook, \
         hook_content_type = excluded.hook_content_type, hook_trusted = excluded.hook_trusted";
@@ -432,14 +434,14 @@ pub fn alive(connection: &Connection, now_ms: u64) -> rusqlite::Result<()> {
     documents::put(connection, ALIVE, "", now_ms)
 }
 
-/// Closes the calls that an earlier life of the gateway left open. They ended
-/// at the last time it is known to have lived.
+/// The calls that an earlier life of the gateway left open. They ended at the
+/// last time it is known to have lived.
 ///
 /// # Errors
 /// What SQLite says.
-pub fn close_lost(connection: &Connection) -> rusqlite::Result<Vec<Lost>> {
-    let alive_ms = documents::get(connection, ALIVE)?.map_or(0, |(_, at)| at as i64);
-    let lost = connection
+pub fn lost(connection: &Connection) -> rusqlite::Result<Vec<Lost>> {
+    let alive_ms = last_alive(connection)?;
+    connection
         .prepare(
             "SELECT call_id, app_id, direction, max(created_ms, coalesce(answered_ms, 0), ?), \
              hook, hook_content_type, hook_trusted FROM records WHERE result = 'open' \
@@ -460,14 +462,25 @@ pub fn close_lost(connection: &Connection) -> rusqlite::Result<Vec<Lost>> {
                 }),
             })
         })?
-        .collect::<rusqlite::Result<Vec<Lost>>>()?;
+        .collect()
+}
+
+/// Closes them; how many there were.
+///
+/// # Errors
+/// What SQLite says.
+pub fn close_lost(connection: &Connection) -> rusqlite::Result<usize> {
+    let alive_ms = last_alive(connection)?;
     connection.execute(
         "UPDATE records SET result = 'lost', end_reason = 'lost', error = ?2, \
          ended_ms = max(created_ms, coalesce(answered_ms, 0), ?1), \
          hook = NULL, hook_content_type = NULL WHERE result = 'open'",
         params![alive_ms, RESTARTED],
-    )?;
-    Ok(lost)
+    )
+}
+
+fn last_alive(connection: &Connection) -> rusqlite::Result<i64> {
+    Ok(documents::get(connection, ALIVE)?.map_or(0, |(_, at)| at as i64))
 }
 
 /// Removes the oldest rows of ended calls that began before this time, at most

@@ -84,3 +84,33 @@ fn a_file_that_is_no_database_is_refused_in_words() {
     };
     assert!(error.to_string().contains("restore a backup"), "{error}");
 }
+
+#[test]
+fn two_changes_that_belong_together_are_made_both_or_not_at_all() {
+    let (store, _directory) = store();
+    let put = |name: &'static str| move |db: &Connection| documents::put(db, name, "1", 1);
+    let broken = |db: &Connection| db.execute_batch("nonsense");
+    let (first, second) = store.write_both(put("a"), put("b"));
+    assert!(first.wait().is_ok() && second.wait().is_ok());
+    let (first, second) = store.write_both(put("c"), broken);
+    assert!(first.wait().is_err() && second.wait().is_err());
+    let (first, second) = store.write_both(broken, put("d"));
+    assert!(first.wait().is_err() && second.wait().is_err());
+    let there = |name: &'static str| {
+        let found = store.read_blocking(|db| documents::get(db, name));
+        found.unwrap().is_some()
+    };
+    assert_eq!(["a", "b", "c", "d"].map(there), [true, true, false, false]);
+}
+
+#[test]
+fn documents_are_found_by_how_their_names_begin() {
+    let (store, _directory) = store();
+    for name in ["x/2", "x/1", "x0", "y/1"] {
+        let put = store.write(move |db| documents::put(db, name, name, 1));
+        put.wait().unwrap();
+    }
+    let found = store.read_blocking(|db| documents::below(db, "x/", 10));
+    let pair = |name: &str| (name.to_string(), name.to_string());
+    assert_eq!(found.unwrap(), [pair("x/1"), pair("x/2")]);
+}

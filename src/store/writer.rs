@@ -61,6 +61,9 @@ struct Change<F, T> {
     done: oneshot::Sender<Result<T, StoreError>>,
 }
 
+/// Two changes that are made both or not at all, each with its own listener.
+struct Both<A, B>(A, B);
+
 /// A change under way. As a future it gives what the change gave, once that
 /// is on the disk.
 #[must_use = "await it to know, or call `detach` where nobody needs to"]
@@ -118,6 +121,30 @@ where
     }
 }
 
+impl<A: Job, B: Job> Job for Both<A, B> {
+    fn run(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        self.0.run(connection)?;
+        self.1.run(connection)
+    }
+
+    fn finish(self: Box<Self>, result: Result<(), StoreError>) {
+        let Both(first, second) = *self;
+        Box::new(first).finish(result.clone());
+        Box::new(second).finish(result);
+    }
+}
+
+/// A change and where its listener waits.
+fn change<T, F>(change: F) -> (Change<F, T>, Written<T>) {
+    let (sender, done) = oneshot::channel();
+    let job = Change {
+        change: Some(change),
+        value: None,
+        done: sender,
+    };
+    (job, Written { done })
+}
+
 impl Writer {
     pub(super) fn start(connection: Connection) -> std::io::Result<Writer> {
         let (jobs, queue) = sync_channel(MAX_QUEUED);
@@ -135,28 +162,38 @@ impl Writer {
 
     pub(super) fn queue<T: Send + 'static>(
         &self,
-        change: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        made: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Written<T> {
-        let (sender, done) = oneshot::channel();
-        let job = Box::new(Change {
-            change: Some(change),
-            value: None,
-            done: sender,
-        });
+        let (job, written) = change(made);
+        self.submit(Box::new(job));
+        written
+    }
+
+    pub(super) fn queue_both<A: Send + 'static, B: Send + 'static>(
+        &self,
+        first: impl FnOnce(&Connection) -> rusqlite::Result<A> + Send + 'static,
+        second: impl FnOnce(&Connection) -> rusqlite::Result<B> + Send + 'static,
+    ) -> (Written<A>, Written<B>) {
+        let (first, first_written) = change(first);
+        let (second, second_written) = change(second);
+        self.submit(Box::new(Both(first, second)));
+        (first_written, second_written)
+    }
+
+    fn submit(&self, job: Box<dyn Job>) {
         self.shared.queued.fetch_add(1, Ordering::Relaxed);
         let refused = match &self.jobs {
             Some(jobs) => match jobs.try_send(job) {
-                Ok(()) => return Written { done },
+                Ok(()) => return,
                 Err(TrySendError::Full(job)) => (job, StoreError::Full),
                 Err(TrySendError::Disconnected(job)) => (job, StoreError::Closed),
             },
-            None => (job as Box<dyn Job>, StoreError::Closed),
+            None => (job, StoreError::Closed),
         };
         self.shared.queued.fetch_sub(1, Ordering::Relaxed);
         self.shared.failed.fetch_add(1, Ordering::Relaxed);
         let (job, error) = refused;
         job.finish(Err(error));
-        Written { done }
     }
 
     pub(super) fn counters(&self) -> StoreCounters {

@@ -197,6 +197,11 @@ globalThis.fakeAdmin = (() => {
       Object.assign(one(fake.deliveries, (each) => each.id === id), { state: 'delivered', last_error: null, last_status: 204 });
     },
     'DELETE hooks/*': (_, [id]) => {
+      const waiting = fake.deliveries.find((each) => each.id === id && each.state === 'pending');
+      if (waiting) {
+        Object.assign(waiting, { state: 'dead', last_error: 'dropped by operator' });
+        return {};
+      }
       fake.deliveries = fake.deliveries.filter((each) => each.id !== id);
     },
     'GET system': () => ({

@@ -172,11 +172,17 @@ fn a_number_is_added_a_call_ended_its_record_found_and_a_hook_tried_again() {
     browser.wait_for_text("main pre", "\"call_id\": \"r3\"");
     browser.click("button:has-text('Retry')");
     browser.wait_for_text(".sheet-head .badge", "Delivered");
+    go(&mut browser, "hooks/h1");
+    browser.wait_for_text(".sheet-head button", "Try now");
+    browser.click(".sheet-head button:has-text('Drop')");
+    browser.click("dialog .danger");
+    browser.wait_for_text(".sheet-head .badge", "Given up");
+    browser.wait_for_text("main", "dropped by operator");
     assert_eq!(
         browser.evaluate(
-            "fakeAdmin.requests.filter((request) => !request.startsWith('GET')).slice(-2)"
+            "fakeAdmin.requests.filter((request) => !request.startsWith('GET')).slice(-3)"
         ),
-        json!(["DELETE calls/c1", "POST hooks/h2/retry"])
+        json!(["DELETE calls/c1", "POST hooks/h2/retry", "DELETE hooks/h1"])
     );
     assert_eq!(browser.evaluate("violations"), json!([]));
 }

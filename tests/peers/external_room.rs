@@ -28,7 +28,7 @@ fn offer_at(media: SocketAddr) -> String {
     )
 }
 
-fn pcma_at(media: SocketAddr) -> String {
+pub fn pcma_at(media: SocketAddr) -> String {
     audio_at(
         media,
         "8 101",
@@ -38,7 +38,7 @@ fn pcma_at(media: SocketAddr) -> String {
 
 /// A gateway whose rooms are on this server, and whose number 7001 is answered
 /// into one of them. Its ports do not rest: some tests make many calls.
-fn gateway(server: &MediaServer) -> Gateway {
+pub fn gateway(server: &MediaServer) -> Gateway {
     Gateway::with()
         .rtp("port_reuse_delay_s = 0")
         .rooms(&server.rooms())

@@ -39,6 +39,7 @@ mod challenge;
 mod configuration;
 mod dtls;
 mod external_room;
+mod external_room_crash;
 mod forking;
 mod hep;
 mod hold;

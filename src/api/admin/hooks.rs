@@ -55,7 +55,7 @@ pub async fn retry(
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
     shared.hooks.retry(&id, None).await?;
-    tracing::info!(%id, "an administrator has a hook event posted again");
+    tracing::info!(%id, "an administrator has a hook event posted again, or at once");
     Ok(done())
 }
 
@@ -65,6 +65,6 @@ pub async fn discard(
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
     shared.hooks.discard(&id, None).await?;
-    tracing::info!(%id, "an administrator forgets a hook event");
+    tracing::info!(%id, "an administrator drops or forgets a hook event");
     Ok(done())
 }

@@ -47,6 +47,50 @@ pub struct Item {
     pub answer: Option<Asker>,
 }
 
+/// What somebody wants of the event that is being posted; each is asked for
+/// once at most, and stays until it is looked at.
+#[derive(Clone, Default)]
+pub struct Orders {
+    /// Try without waiting.
+    pub try_now: Arc<Notify>,
+    /// It is given up already: stop.
+    pub drop: Arc<Notify>,
+}
+
+/// What waits of one call.
+#[derive(Default)]
+struct Line {
+    waiting: VecDeque<Item>,
+    /// The `seq` of the event that somebody posts.
+    posting: Option<(i64, Orders)>,
+    /// The next one is to be tried without waiting.
+    hurried: bool,
+}
+
+/// Where an event was that has been given up.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Dropped {
+    /// In memory, where it is no more.
+    Queued,
+    /// Being posted; whoever does so stops, and settles it.
+    Posting,
+    /// On the disk only.
+    OnDisk,
+    /// Over already.
+    Over,
+}
+
+/// What became of a call that is to be tried now.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Hurried {
+    /// Whoever posts its events is told.
+    Told,
+    /// Somebody has to start on it.
+    Starts,
+    /// Its events are on the disk only, and there is no room in memory.
+    NoRoom,
+}
+
 /// What became of an event that came in.
 pub enum Admitted {
     /// Into memory, behind others of its call.
@@ -60,12 +104,15 @@ pub enum Admitted {
 /// One target.
 #[derive(Default)]
 pub struct Backlog {
-    calls: HashMap<CallId, VecDeque<Item>>,
+    calls: HashMap<CallId, Line>,
     in_memory: usize,
     /// Events after `read_to` are on the disk only, but for those `ahead`.
     behind: bool,
     read_to: i64,
     ahead: HashSet<i64>,
+    /// Given up while on the disk only; a look at the disk that began before
+    /// may still find them.
+    dropped: HashSet<i64>,
     /// Events for the disk only that are not written yet.
     unwritten: usize,
     /// Counts events for the disk only.
@@ -144,7 +191,8 @@ impl Backlog {
     pub fn queue(&mut self, item: Item) -> Admitted {
         self.in_memory += 1;
         let first = !self.calls.contains_key(&item.call);
-        self.calls.entry(item.call).or_default().push_back(item);
+        let line = self.calls.entry(item.call).or_default();
+        line.waiting.push_back(item);
         match first {
             true => Admitted::First,
             false => Admitted::Queued,
@@ -152,12 +200,69 @@ impl Backlog {
     }
 
     /// The call's next event; after none, somebody has to start anew on it.
-    pub fn next(&mut self, call: CallId) -> Option<Item> {
-        let next = self.calls.get_mut(&call).and_then(VecDeque::pop_front);
-        if next.is_none() {
+    pub fn next(&mut self, call: CallId) -> Option<(Item, Orders)> {
+        let line = self.calls.get_mut(&call)?;
+        let Some(item) = line.waiting.pop_front() else {
             self.calls.remove(&call);
+            return None;
+        };
+        let orders = Orders::default();
+        if std::mem::take(&mut line.hurried) {
+            orders.try_now.notify_one();
         }
-        next
+        line.posting = Some((item.seq, orders.clone()));
+        Some((item, orders))
+    }
+
+    /// The call's oldest event is to be tried without waiting. `head` is that
+    /// event as the disk has it, for a call that is not in memory.
+    pub fn hurry(&mut self, call: CallId, head: Option<Item>) -> Hurried {
+        if let Some(line) = self.calls.get_mut(&call) {
+            match &line.posting {
+                Some((_, orders)) => orders.try_now.notify_one(),
+                None => line.hurried = true,
+            }
+            return Hurried::Told;
+        }
+        let Some(head) = head.filter(|head| self.is_on_disk_only(head.seq)) else {
+            // It was read, and settled, meanwhile.
+            return Hurried::Told;
+        };
+        if self.in_memory >= MAX_IN_MEMORY {
+            return Hurried::NoRoom;
+        }
+        self.ahead.insert(head.seq);
+        self.queue(head);
+        if let Some(line) = self.calls.get_mut(&call) {
+            line.hurried = true;
+        }
+        Hurried::Starts
+    }
+
+    /// This event of the call has been given up on the disk.
+    pub fn drop_event(&mut self, call: CallId, seq: i64) -> Dropped {
+        if let Some(line) = self.calls.get_mut(&call) {
+            if let Some((posting, orders)) = &line.posting
+                && *posting == seq
+            {
+                orders.drop.notify_one();
+                return Dropped::Posting;
+            }
+            if let Some(at) = line.waiting.iter().position(|item| item.seq == seq) {
+                line.waiting.remove(at);
+                self.finished();
+                return Dropped::Queued;
+            }
+        }
+        if self.is_on_disk_only(seq) {
+            self.dropped.insert(seq);
+            return Dropped::OnDisk;
+        }
+        Dropped::Over
+    }
+
+    fn is_on_disk_only(&self, seq: i64) -> bool {
+        self.behind && seq > self.read_to && !self.ahead.contains(&seq)
     }
 
     /// An event is over.
@@ -167,7 +272,10 @@ impl Backlog {
 
     /// The call's events stay for the next start of the gateway; how many.
     pub fn leave(&mut self, call: CallId) -> usize {
-        let left = self.calls.remove(&call).map_or(0, |items| items.len());
+        let left = self
+            .calls
+            .remove(&call)
+            .map_or(0, |line| line.waiting.len());
         self.in_memory = self.in_memory.saturating_sub(left);
         left
     }
@@ -198,6 +306,9 @@ impl Backlog {
         for item in items {
             self.read_to = item.seq;
             let call = item.call;
+            if self.dropped.remove(&item.seq) {
+                continue;
+            }
             if !self.ahead.remove(&item.seq) && matches!(self.queue(item), Admitted::First) {
                 started.push(call);
             }
@@ -206,6 +317,7 @@ impl Backlog {
         let next = if short && reading.all_written && unchanged {
             self.behind = false;
             self.ahead.clear();
+            self.dropped.clear();
             Next::Stop
         } else if self.in_memory > WINDOW / 2 {
             Next::Stop
@@ -268,7 +380,7 @@ mod tests {
 
     fn seqs(backlog: &mut Backlog, n: u128) -> Vec<i64> {
         std::iter::from_fn(|| backlog.next(call(n)))
-            .map(|item| item.seq)
+            .map(|(item, _)| item.seq)
             .collect()
     }
 
@@ -337,5 +449,39 @@ mod tests {
         let (started, next) = backlog.read(&reading, vec![item(6, 1), item(7, 2)]);
         assert_eq!((started, next), (vec![call(1)], Next::Stop));
         assert_eq!(seqs(&mut backlog, 2), [7]);
+    }
+
+    #[test]
+    fn what_is_dropped_is_not_posted_wherever_it_was_and_what_follows_is() {
+        let mut backlog = Backlog::default();
+        (1..=3).for_each(|seq| drop(backlog.admit(item(seq, 1))));
+        let (posting, _) = backlog.next(call(1)).unwrap();
+        assert_eq!(backlog.drop_event(call(1), posting.seq), Dropped::Posting);
+        assert_eq!(backlog.drop_event(call(1), 2), Dropped::Queued);
+        assert_eq!(backlog.drop_event(call(1), 2), Dropped::Over);
+        assert_eq!(seqs(&mut backlog, 1), [3]);
+        assert_eq!(backlog.in_memory(), 2, "those that were posted");
+
+        let mut backlog = Backlog::left_over();
+        let reading = backlog.reading();
+        assert_eq!(backlog.drop_event(call(1), 4), Dropped::OnDisk);
+        // The look at the disk began before.
+        let found = vec![item(4, 1), item(5, 1)];
+        assert_eq!(backlog.read(&reading, found), (vec![call(1)], Next::Stop));
+        assert_eq!(seqs(&mut backlog, 1), [5]);
+    }
+
+    #[test]
+    fn a_call_on_the_disk_is_tried_ahead_and_read_once() {
+        let mut backlog = Backlog::left_over();
+        let reading = backlog.reading();
+        let head = Some(item(7, 2));
+        assert_eq!(backlog.hurry(call(2), head), Hurried::Starts);
+        assert_eq!(backlog.hurry(call(2), None), Hurried::Told);
+        let (first, _) = backlog.next(call(2)).unwrap();
+        assert_eq!(first.seq, 7);
+        let found = vec![item(6, 1), item(7, 2), item(8, 2)];
+        assert_eq!(backlog.read(&reading, found), (vec![call(1)], Next::Stop));
+        assert_eq!(seqs(&mut backlog, 2), [8]);
     }
 }

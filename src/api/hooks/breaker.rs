@@ -92,6 +92,17 @@ impl Breaker {
         }
     }
 
+    /// Somebody wants one attempt now, however it stands. Who makes it reports
+    /// within `patience`.
+    pub fn force(&mut self, now: Instant, patience: Duration) {
+        if let State::Open { openings, .. } | State::HalfOpen { openings, .. } = self.state {
+            self.state = State::HalfOpen {
+                until: now + patience,
+                openings,
+            };
+        }
+    }
+
     /// An attempt has ended, well or not; `rest` says how long to leave the
     /// target alone after it has opened so many times.
     pub fn report(
@@ -179,6 +190,23 @@ mod tests {
         // What was under way when it opened says nothing new.
         assert_eq!(breaker.report(false, now, rest), None);
         assert_eq!(breaker.admit(now, PATIENCE), Admission::Wait(until));
+    }
+
+    #[test]
+    fn one_may_be_made_to_try_before_the_rest_is_over_and_its_failure_makes_the_rest_longer() {
+        let now = Instant::now();
+        let mut breaker = opened(now);
+        breaker.force(now, PATIENCE);
+        assert_eq!(breaker.standing(), Standing::HalfOpen);
+        let told_by = now + PATIENCE;
+        assert_eq!(breaker.admit(now, PATIENCE), Admission::Wait(told_by));
+        assert_eq!(breaker.report(false, now, rest), Some(Change::Reopened));
+        let until = now + rest(1);
+        assert_eq!(breaker.admit(now, PATIENCE), Admission::Wait(until));
+        breaker.force(now, PATIENCE);
+        assert_eq!(breaker.report(true, now, rest), Some(Change::Closed));
+        breaker.force(now, PATIENCE);
+        assert_eq!(breaker.standing(), Standing::Closed);
     }
 
     #[test]

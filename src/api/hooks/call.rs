@@ -1,10 +1,12 @@
 //! The events of one call on their way in: numbered, written to the outbox,
 //! and queued for whoever posts them.
 
+use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
 use prost::Message;
+use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use crate::api::auth::unix_ms;
@@ -15,12 +17,16 @@ use crate::api::registry::lock;
 use crate::book::Hook;
 use crate::ids::CallId;
 use crate::store::outbox::{self, OutboxRow, State};
+use crate::store::{Store, Written};
 
-use super::backlog::{Admitted, Asker, Item};
+use super::backlog::{Admitted, Asker, Backlog, Item};
 use super::delivery::Worker;
 use super::keeper::read_on;
 use super::target;
 use super::{AppHooks, MAX_WAITING_PER_APP, Shared, target_key};
+
+/// A change of the database.
+pub type StoreChange = Box<dyn FnOnce(&Connection) -> rusqlite::Result<()> + Send>;
 
 /// The hook of one call.
 pub struct CallHooks {
@@ -46,8 +52,41 @@ impl CallHooks {
     }
 
     /// Queues an event.
-    pub fn post(self: &Arc<Self>, timestamp_ms: u64, event: call_event::Event) {
-        self.enqueue(timestamp_ms, event, None);
+    pub fn post(&self, timestamp_ms: u64, event: call_event::Event) {
+        self.enqueue(timestamp_ms, event, None, |store, row| {
+            store.write(move |db| outbox::insert(db, &row))
+        });
+    }
+
+    /// Queues an event that is written together with this change, or not at
+    /// all; what became of the change. An event that is given up at once gives
+    /// the change back.
+    ///
+    /// # Errors
+    /// The change, which nobody has made.
+    pub fn post_with(
+        &self,
+        timestamp_ms: u64,
+        event: call_event::Event,
+        change: StoreChange,
+    ) -> Result<Written<()>, StoreChange> {
+        let mut change = Some(change);
+        let mut changed = None;
+        self.enqueue(timestamp_ms, event, None, |store, row| {
+            let insert = move |db: &Connection| outbox::insert(db, &row);
+            let Some(change) = change.take() else {
+                return store.write(insert);
+            };
+            let (inserted, written) = store.write_both(insert, change);
+            changed = Some(written);
+            inserted
+        });
+        match (changed, change) {
+            (Some(changed), _) => Ok(changed),
+            (None, Some(change)) => Err(change),
+            // One of both is always there.
+            (None, None) => Ok(self.shared.store.write(|_| Ok(()))),
+        }
     }
 
     /// Queues an arrival; the future waits for what to do. An error says why
@@ -60,52 +99,81 @@ impl CallHooks {
     ) -> impl Future<Output = Result<HookAnswer, String>> + use<> {
         let (sender, answer) = oneshot::channel();
         // Queued here and now: what happens to the call next comes after it.
-        self.enqueue(timestamp_ms, event, Some(sender));
+        self.enqueue(timestamp_ms, event, Some(sender), |store, row| {
+            store.write(move |db| outbox::insert(db, &row))
+        });
         let patience = self.shared.settings().timeout;
         async move {
             match tokio::time::timeout(patience, answer).await {
                 Ok(Ok(answer)) => answer,
-                Ok(Err(_)) => Err("too many events of this app wait to be posted".to_string()),
+                Ok(Err(_)) => {
+                    Err("it was dropped, or too many events of this app wait".to_string())
+                }
                 Err(_) => Err(format!("no answer within {} s", patience.as_secs_f32())),
             }
         }
     }
 
-    fn enqueue(&self, timestamp_ms: u64, event: call_event::Event, answer: Option<Asker>) {
+    /// Whether one more event may wait; if so, it does.
+    fn has_room(&self) -> bool {
         let (shared, app) = (&self.shared, &self.app);
         if app.waiting.load(Ordering::SeqCst) >= MAX_WAITING_PER_APP {
             shared.counters.hook_given_up("queue_full");
             let (call_id, hook) = (self.call, target::without_secrets(&self.hook.url));
             tracing::error!(%call_id, %hook, "a hook event is given up: too many wait already");
-            return;
+            return false;
         }
         app.waiting.fetch_add(1, Ordering::SeqCst);
         shared.waiting.fetch_add(1, Ordering::SeqCst);
-        shared.enters_memory();
-        let body = hook_body(timestamp_ms, &self.call.to_string(), event);
+        true
+    }
+
+    /// Under which name this call's events wait.
+    fn key(&self, targets: &mut HashMap<Arc<str>, Backlog>) -> Arc<str> {
+        let key = || target_key(targets, &self.target);
+        self.key.get_or_init(key).clone()
+    }
+
+    /// The event, with the next number.
+    fn item(&self, timestamp_ms: u64, event: call_event::Event, answer: Option<Asker>) -> Item {
         let now_ms = unix_ms();
-        // Numbered and handed to the writer under one lock: the outbox has a
-        // target's events in the order in which they are numbered.
-        let mut targets = lock(&app.targets);
-        let key = || target_key(&mut targets, &self.target);
-        let target = self.key.get_or_init(key).clone();
-        let item = Item {
-            seq: shared.next_seq.fetch_add(1, Ordering::SeqCst),
+        let give_up_ms = self.shared.settings().give_up.as_millis() as u64;
+        Item {
+            seq: self.shared.next_seq.fetch_add(1, Ordering::SeqCst),
             id: hex::encode(rand::random::<[u8; 16]>()),
             call: self.call,
             hook: self.hook.clone(),
             created_ms: now_ms,
-            expires_ms: now_ms.saturating_add(shared.settings().give_up.as_millis() as u64),
+            expires_ms: now_ms.saturating_add(give_up_ms),
             attempts: 0,
             next_attempt_ms: 0,
             written: None,
             kept: true,
-            body,
+            body: hook_body(timestamp_ms, &self.call.to_string(), event),
             answer,
-        };
+        }
+    }
+
+    fn enqueue(
+        &self,
+        timestamp_ms: u64,
+        event: call_event::Event,
+        answer: Option<Asker>,
+        write: impl FnOnce(&Store, OutboxRow) -> Written<()>,
+    ) {
+        let (shared, app) = (&self.shared, &self.app);
+        if !self.has_room() {
+            return;
+        }
+        shared.enters_memory();
+        // Numbered and handed to the writer under one lock: the outbox has a
+        // target's events in the order in which they are numbered.
+        let mut targets = lock(&app.targets);
+        let target = self.key(&mut targets);
+        let item = self.item(timestamp_ms, event, answer);
         let row = row(&item, app, &target);
         let item = Item {
-            written: Some(shared.store.write(move |db| outbox::insert(db, &row))),
+            written: Some(write(&shared.store, row)),
             ..item
         };
         let backlog = targets.entry(target.clone()).or_default();
@@ -116,6 +184,61 @@ impl CallHooks {
             Admitted::First => Worker::start(shared, app, &target, self.call),
             Admitted::Later(item) => {
                 tokio::spawn(keep_on_disk(shared.clone(), app.clone(), target, *item));
+            }
+        }
+    }
+}
+
+/// Events that are written to the outbox together with something else, and are
+/// read from there once that has happened.
+pub struct Prepared {
+    shared: Arc<Shared>,
+    rows: Vec<OutboxRow>,
+    places: Vec<(Arc<AppHooks>, Arc<str>)>,
+}
+
+impl Prepared {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Prepared {
+            shared,
+            rows: Vec::new(),
+            places: Vec::new(),
+        }
+    }
+
+    /// One more event of this call, unless too many wait.
+    pub fn add(&mut self, hooks: &CallHooks, timestamp_ms: u64, event: call_event::Event) {
+        if !hooks.has_room() {
+            return;
+        }
+        let mut targets = lock(&hooks.app.targets);
+        let target = hooks.key(&mut targets);
+        let item = hooks.item(timestamp_ms, event, None);
+        let backlog = targets.entry(target.clone()).or_default();
+        backlog.goes_to_disk(item.seq);
+        self.rows.push(row(&item, &hooks.app, &target));
+        self.places.push((hooks.app.clone(), target));
+    }
+
+    /// What has to be written, by the caller; then [`Prepared::settle`].
+    pub fn rows(&mut self) -> Vec<OutboxRow> {
+        std::mem::take(&mut self.rows)
+    }
+
+    /// They have been written, or could not be.
+    pub fn settle(self, written: bool) {
+        for (app, target) in self.places {
+            let reads = {
+                let mut targets = lock(&app.targets);
+                let backlog = targets.entry(target.clone()).or_default();
+                backlog.went_to_disk();
+                self.shared.reads_on(backlog)
+            };
+            if !written {
+                self.shared.settled(&app);
+            }
+            if reads {
+                tokio::spawn(read_on(self.shared.clone(), app, target));
             }
         }
     }

@@ -15,9 +15,11 @@ use crate::ids::AppId;
 use crate::store::StoreError;
 use crate::store::outbox::{self, Filter, OutboxRow, State};
 
-use super::Hooks;
-use super::keeper::read_on;
+use super::backlog::{Dropped, Hurried};
+use super::delivery::Worker;
+use super::keeper::{call_of, item, read_on};
 use super::target::without_secrets;
+use super::{AppHooks, Hooks, Shared};
 
 /// One event and what became of it, as the API tells it.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -69,9 +71,12 @@ pub enum DeliveryError {
     /// There is none of this id.
     #[error("there is no delivery of this id, or not any more")]
     NotFound,
-    /// It is not over.
-    #[error("this delivery is pending: it is tried again by itself until it is over")]
-    Pending,
+    /// It is over by now, or waits again.
+    #[error("this delivery has changed meanwhile; look at it again")]
+    Changed,
+    /// Memory is full of others.
+    #[error("too many hook events are being posted to try this one now")]
+    Busy,
     /// Nobody to sign for.
     #[error("the app of this delivery is gone; it could not be signed")]
     AppGone,
@@ -108,11 +113,12 @@ impl Hooks {
     }
 
     /// Posts an event that is over once more, and if need be for as long as a
-    /// new one, behind what waits for its target. `app`: only if it is this
-    /// app's.
+    /// new one, behind what waits for its target. Of the call of one that
+    /// waits, the oldest event is tried at once, also where its target rests.
+    /// `app`: only if it is this app's.
     ///
     /// # Errors
-    /// When there is none, or nothing to retry.
+    /// When there is none, or it cannot be signed or tried.
     pub async fn retry(&self, id: &str, app: Option<&AppId>) -> Result<(), DeliveryError> {
         let row = self.find(id, app).await?;
         let app = lock(&self.shared.apps)
@@ -121,6 +127,9 @@ impl Hooks {
         let Some(app) = app.filter(|app| !app.gone.load(Ordering::SeqCst)) else {
             return Err(DeliveryError::AppGone);
         };
+        if row.state == State::Pending {
+            return self.try_now(&app, row).await;
+        }
         let target: Arc<str> = Arc::from(row.target.as_str());
         let shared = &self.shared;
         let give_up_ms = shared.settings().give_up.as_millis() as u64;
@@ -161,23 +170,62 @@ impl Hooks {
         });
         match done.await {
             Ok(Ok(true)) => Ok(()),
-            Ok(Ok(false)) => Err(DeliveryError::Pending),
+            Ok(Ok(false)) => Err(DeliveryError::Changed),
             Ok(Err(error)) => Err(error.into()),
             Err(_) => Err(StoreError::Closed.into()),
         }
     }
 
-    /// Forgets an event that is over. `app`: only if it is this app's.
+    /// The call's oldest event for this target is tried at once.
+    async fn try_now(&self, app: &Arc<AppHooks>, row: OutboxRow) -> Result<(), DeliveryError> {
+        let (call, target) = (call_of(&row), Arc::<str>::from(row.target.as_str()));
+        let head = {
+            let target = target.clone();
+            let head = move |db: &_| outbox::head_of_call(db, &row.call_id, &target);
+            self.shared.store.read(head).await?.map(item)
+        };
+        let hurried = {
+            let mut targets = lock(&app.targets);
+            match targets.get_mut(&target) {
+                Some(backlog) => backlog.hurry(call, head),
+                None => return Err(DeliveryError::Changed),
+            }
+        };
+        match hurried {
+            Hurried::Told => Ok(()),
+            Hurried::NoRoom => Err(DeliveryError::Busy),
+            Hurried::Starts => {
+                self.shared.enters_memory();
+                Worker::start(&self.shared, app, &target, call);
+                Ok(())
+            }
+        }
+    }
+
+    /// Forgets an event that is over; makes one that waits a dead letter, and
+    /// what follows of its call goes on. `app`: only if it is this app's.
     ///
     /// # Errors
-    /// When there is none, or it is pending.
+    /// When there is none.
     pub async fn discard(&self, id: &str, app: Option<&AppId>) -> Result<(), DeliveryError> {
         let row = self.find(id, app).await?;
+        if row.state == State::Pending {
+            let reason = match app {
+                Some(_) => "dropped by its app",
+                None => "dropped by operator",
+            };
+            let dropping = drop_waiting(self.shared.clone(), row, reason);
+            // What follows does not depend on a client that waits.
+            return match tokio::spawn(dropping).await {
+                Ok(dropped) => dropped,
+                Err(_) => Err(StoreError::Closed.into()),
+            };
+        }
         let id = row.id;
         let change = move |db: &_| outbox::delete(db, &id);
         match self.shared.store.write(change).await? {
             true => Ok(()),
-            false => Err(DeliveryError::Pending),
+            false => Err(DeliveryError::Changed),
         }
     }
 
@@ -190,10 +238,56 @@ impl Hooks {
             Some(row) if app.is_some_and(|app| app.as_str() != row.app_id) => {
                 Err(DeliveryError::NotFound)
             }
-            Some(row) if row.state == State::Pending => Err(DeliveryError::Pending),
             Some(row) => Ok(row),
         }
     }
+}
+
+/// Gives up an event that waits: first on the disk, so that it cannot come
+/// back, then wherever it is.
+async fn drop_waiting(
+    shared: Arc<Shared>,
+    row: OutboxRow,
+    reason: &'static str,
+) -> Result<(), DeliveryError> {
+    let seq = row.seq;
+    let change = move |db: &_| outbox::give_up(db, seq, reason, unix_ms());
+    if !shared.store.write(change).await? {
+        return Err(DeliveryError::Changed);
+    }
+    shared.counters.hook_given_up("dropped");
+    shared.dead.fetch_add(1, Ordering::SeqCst);
+    let (call_id, id) = (&row.call_id, &row.id);
+    tracing::warn!(%call_id, %id, problem = reason, "a hook event is given up");
+    let app_id = AppId::new(&row.app_id);
+    let app = lock(&shared.apps).get(&app_id).cloned();
+    let Some(app) = app else {
+        shared.orphan_dropped(&app_id, &row.target);
+        return Ok(());
+    };
+    let target: Arc<str> = Arc::from(row.target.as_str());
+    let (dropped, reads) = {
+        let mut targets = lock(&app.targets);
+        match targets.get_mut(&target) {
+            Some(backlog) => {
+                let dropped = backlog.drop_event(call_of(&row), row.seq);
+                (dropped, shared.reads_on(backlog))
+            }
+            None => (Dropped::Over, false),
+        }
+    };
+    match dropped {
+        Dropped::Queued => {
+            shared.settled(&app);
+            shared.leaves_memory(1);
+        }
+        Dropped::OnDisk => shared.settled(&app),
+        Dropped::Posting | Dropped::Over => {}
+    }
+    if reads {
+        tokio::spawn(read_on(shared, app, target));
+    }
+    Ok(())
 }
 
 impl From<OutboxRow> for Delivery {

@@ -9,9 +9,10 @@ use crate::api::auth::unix_ms;
 use crate::api::hook_answer;
 use crate::api::registry::lock;
 use crate::ids::CallId;
+use crate::store::StoreError;
 use crate::store::outbox::{self, Outcome, State};
 
-use super::backlog::{Asker, Backlog, Item};
+use super::backlog::{Asker, Backlog, Item, Orders};
 use super::breaker::{Admission, Change};
 use super::keeper::read_on;
 use super::post::{Attempt, Failure, FailureKind};
@@ -21,6 +22,9 @@ use super::{AppHooks, LAST_DELAY, OTHER_TARGETS, Shared, backoff, pause};
 /// An event that fails as often once the gateway ends is left for the next
 /// start.
 const LAST_ATTEMPTS: u32 = 3;
+/// An arrival is announced once it and the call's record are on the disk, or
+/// after this time: a caller waits, and a slow disk must not keep calls out.
+const ARRIVAL_PATIENCE: Duration = Duration::from_millis(250);
 
 /// Whoever posts the events of one call.
 pub struct Worker {
@@ -56,8 +60,13 @@ impl Worker {
     }
 
     async fn work(self) {
-        while let Some(item) = self.with_backlog(|backlog| backlog.next(self.call)) {
-            let end = self.deliver(item).await;
+        while let Some((item, orders)) = self.with_backlog(|backlog| backlog.next(self.call)) {
+            let end = tokio::select! {
+                biased;
+                // Whoever drops it has noted so.
+                () = orders.drop.notified() => End::Settled,
+                end = self.deliver(item, &orders) => end,
+            };
             let reads = self.with_backlog(|backlog| {
                 backlog.finished();
                 self.shared.reads_on(backlog)
@@ -78,9 +87,7 @@ impl Worker {
         }
     }
 
-    async fn deliver(&self, mut item: Item) -> End {
-        // A caller waits for the answer to an arrival, so its row is written
-        // meanwhile; everything else is on the disk before it is posted.
+    async fn deliver(&self, mut item: Item, orders: &Orders) -> End {
         if let Some(asker) = item.answer.take()
             && self.ask(&mut item, asker).await
         {
@@ -89,8 +96,16 @@ impl Worker {
         self.make_sure_it_is_kept(&mut item).await;
         let mut last_attempts = 0;
         loop {
-            self.pause_until(item.next_attempt_ms).await;
-            if let Some(end) = self.pass_breaker(&item).await {
+            let waited = async {
+                self.pause_until(item.next_attempt_ms).await;
+                self.pass_breaker(&item).await
+            };
+            let end = tokio::select! {
+                biased;
+                () = orders.try_now.notified() => self.force_breaker(),
+                end = waited => end,
+            };
+            if let Some(end) = end {
                 return end;
             }
             last_attempts += u32::from(self.shared.ending());
@@ -110,6 +125,12 @@ impl Worker {
 
     /// Posts an arrival once, for its answer; whether that settles it.
     async fn ask(&self, item: &mut Item, mut asker: Asker) -> bool {
+        if let Some(mut written) = item.written.take() {
+            match tokio::time::timeout(ARRIVAL_PATIENCE, &mut written).await {
+                Ok(outcome) => self.note_whether_kept(item, outcome),
+                Err(_) => item.written = Some(written),
+            }
+        }
         let attempt = {
             let asking = async {
                 match self.app.asks.acquire().await {
@@ -185,6 +206,13 @@ impl Worker {
             Some(Change::Closed) => tracing::info!(%app, %target, "a hook server is back"),
             Some(Change::Reopened) | None => {}
         }
+    }
+
+    /// Somebody wants an attempt now, also at a target that rests.
+    fn force_breaker(&self) -> Option<End> {
+        let patience = self.shared.settings().timeout * 2;
+        self.with_backlog(|backlog| backlog.breaker.force(Instant::now(), patience));
+        None
     }
 
     /// Waits until the target's breaker lets this event through; something, if
@@ -292,9 +320,14 @@ impl Worker {
     /// Waits until the event is in the outbox. One that could not be written
     /// is posted all the same.
     async fn make_sure_it_is_kept(&self, item: &mut Item) {
-        if let Some(written) = item.written.take()
-            && let Err(problem) = written.await
-        {
+        if let Some(written) = item.written.take() {
+            let outcome = written.await;
+            self.note_whether_kept(item, outcome);
+        }
+    }
+
+    fn note_whether_kept(&self, item: &mut Item, outcome: Result<(), StoreError>) {
+        if let Err(problem) = outcome {
             item.kept = false;
             self.shared.counters.hook_unkept();
             let call_id = self.call;

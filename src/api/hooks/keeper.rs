@@ -11,7 +11,7 @@ use crate::api::auth::unix_ms;
 use crate::api::proto::sip_gateway::CallEvent;
 use crate::api::registry::lock;
 use crate::book::{Hook, HookContentType};
-use crate::ids::AppId;
+use crate::ids::{AppId, CallId, ShardId};
 use crate::store::StoreError;
 use crate::store::outbox::{self, OutboxRow, State};
 
@@ -125,16 +125,21 @@ pub async fn read_on(shared: Arc<Shared>, app: Arc<AppHooks>, target: Arc<str>) 
     }
 }
 
-fn item(row: OutboxRow) -> Item {
+/// Whose event it is. Ids are written by us; a row that somebody else has
+/// changed is posted as it stands.
+pub fn call_of(row: &OutboxRow) -> CallId {
+    row.call_id.parse().unwrap_or(CallId {
+        shard: ShardId(0),
+        random: row.seq as u128,
+    })
+}
+
+/// The row, as it waits in memory.
+pub fn item(row: OutboxRow) -> Item {
     Item {
+        call: call_of(&row),
         seq: row.seq,
         id: row.id,
-        // Both were written by us; a row that somebody else has changed is
-        // posted as it stands.
-        call: row.call_id.parse().unwrap_or(crate::ids::CallId {
-            shard: crate::ids::ShardId(0),
-            random: row.seq as u128,
-        }),
         hook: Hook {
             url: Arc::from(row.url),
             content_type: HookContentType::from_name(&row.content_type).unwrap_or_default(),

@@ -40,7 +40,7 @@ mod post;
 pub mod rest;
 mod target;
 
-pub use call::CallHooks;
+pub use call::{CallHooks, Prepared, StoreChange};
 pub use deliveries::{Deliveries, DeliveryError};
 pub use target::without_secrets;
 
@@ -217,6 +217,11 @@ impl Hooks {
         known.then(|| Arc::new(CallHooks::new(self.shared.clone(), app, call, hook)))
     }
 
+    /// Events that are written to the outbox together with something else.
+    pub fn prepare(&self) -> Prepared {
+        Prepared::new(self.shared.clone())
+    }
+
     /// Where hooks may be that the configuration does not name.
     pub fn policy(&self) -> &HookPolicy {
         self.shared.poster.policy()
@@ -283,6 +288,19 @@ impl Shared {
     /// what is left there is for the next start.
     fn reads_on(&self, backlog: &mut Backlog) -> bool {
         !self.ending() && backlog.starts_reading()
+    }
+
+    /// An event of an app that has not come back is given up.
+    fn orphan_dropped(&self, app: &AppId, target: &str) {
+        let mut left_over = lock(&self.left_over);
+        let targets = left_over.get_mut(app).into_iter().flatten();
+        for (_, count) in targets.filter(|(left, _)| left == target) {
+            *count = count.saturating_sub(1);
+        }
+        let less = |count: usize| Some(count.saturating_sub(1));
+        let _ = self
+            .waiting
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, less);
     }
 
     /// An event is delivered or given up.

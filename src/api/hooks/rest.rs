@@ -62,16 +62,17 @@ pub async fn list(
     Ok(success(found))
 }
 
-/// Posts a dead or delivered event again.
+/// Posts a dead or delivered event again. Of the call of a pending one, the
+/// oldest event is tried at once.
 #[utoipa::path(
     post,
     path = "/hooks/deliveries/{id}/retry",
     tag = "hooks",
     params(("id" = String, Path, description = "`X-Hook-Id`")),
     responses(
-        (status = 200, description = "It waits to be posted", body = Done),
+        (status = 200, description = "It waits to be posted, or is being tried", body = Done),
         (status = 404, description = "`NOT_FOUND`", body = Failure),
-        (status = 409, description = "`WRONG_STATE`: it is pending", body = Failure),
+        (status = 409, description = "`WRONG_STATE`: it has changed meanwhile", body = Failure),
         (status = 503, description = "`OVERLOADED`: the database cannot be written", body = Failure),
         Denied,
     )
@@ -87,16 +88,17 @@ pub async fn retry(
     Ok(done())
 }
 
-/// Forgets a dead or delivered event.
+/// Forgets a dead or delivered event; a pending one is given up, and stays as a
+/// dead letter.
 #[utoipa::path(
     delete,
     path = "/hooks/deliveries/{id}",
     tag = "hooks",
     params(("id" = String, Path, description = "`X-Hook-Id`")),
     responses(
-        (status = 200, description = "It is forgotten", body = Done),
+        (status = 200, description = "It is forgotten, or given up", body = Done),
         (status = 404, description = "`NOT_FOUND`", body = Failure),
-        (status = 409, description = "`WRONG_STATE`: it is pending", body = Failure),
+        (status = 409, description = "`WRONG_STATE`: it has changed meanwhile", body = Failure),
         (status = 503, description = "`OVERLOADED`: the database cannot be written", body = Failure),
         Denied,
     )
@@ -157,10 +159,12 @@ impl From<DeliveryError> for ApiError {
     fn from(error: DeliveryError) -> Self {
         let (status, code) = match &error {
             DeliveryError::NotFound => (StatusCode::NOT_FOUND, "NOT_FOUND"),
-            DeliveryError::Pending | DeliveryError::AppGone => {
+            DeliveryError::Changed | DeliveryError::AppGone => {
                 (StatusCode::CONFLICT, "WRONG_STATE")
             }
-            DeliveryError::Store(_) => return ApiError::overloaded(error.to_string()),
+            DeliveryError::Busy | DeliveryError::Store(_) => {
+                return ApiError::overloaded(error.to_string());
+            }
         };
         ApiError::new(status, code, error.to_string())
     }

@@ -63,7 +63,10 @@ async fn events_that_come_before_the_dial_is_registered_are_posted_too() {
             let _ = started.send(());
             // The reply waits until the events were taken.
             tokio::task::block_in_place(|| gone.recv_timeout(PATIENCE).unwrap());
-            Some(CallReply::Dialed(call))
+            Some(CallReply::Dialed {
+                call,
+                sip_call_id: Some(Arc::from("x@y")),
+            })
         }
         _ => None,
     });

@@ -78,7 +78,10 @@ fn shard(
                 let answer = scripted.unwrap_or_else(|| match &request {
                     CallRequest::Dial(_) => {
                         dialled += 1;
-                        CallReply::Dialed(call_id(id, 1000 + dialled))
+                        CallReply::Dialed {
+                            call: call_id(id, 1000 + dialled),
+                            sip_call_id: Some(Arc::from("x@y")),
+                        }
                     }
                     CallRequest::Calls(_) => CallReply::Calls(Vec::new()),
                     CallRequest::Rooms(_) => CallReply::Rooms(Vec::new()),
@@ -490,6 +493,7 @@ fn arrival(number: Number) -> CallEventKind {
         from: Arc::from("100"),
         to: Arc::from(number.number.as_str()),
         source: "192.0.2.1:5060".parse().unwrap(),
+        sip_call_id: Arc::from("x@y"),
         number: Arc::new(number),
         answered_without_asking: false,
         stream: None,

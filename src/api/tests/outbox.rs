@@ -191,16 +191,7 @@ async fn deliveries_come_in_pages_and_a_wrong_question_is_told() {
 async fn a_server_that_is_down_is_left_alone_and_another_of_the_same_app_is_not_delayed() {
     let dead = nowhere().await;
     let mut fine = Receiver::start(Vec::new()).await;
-    let slow_retries = ApiSettings {
-        hooks: HookSettings {
-            give_up: Duration::from_secs(86_400),
-            first_delay: Duration::from_secs(600),
-            longest_delay: Duration::from_secs(600),
-            ..settings().hooks
-        },
-        ..settings()
-    };
-    let gateway = Gateway::with(slow_retries, Vec::new(), |_| None).await;
+    let gateway = Gateway::with(patient(), Vec::new(), |_| None).await;
     tell_of_calls(&gateway, &dead, 0..10).await;
     soon("the breaker", async {
         let open = "ringwire_hook_breakers{state=\"open\"}";
@@ -306,5 +297,129 @@ async fn an_integrators_hook_inside_the_operators_network_is_refused() {
     let error = dead[0]["last_error"].as_str().unwrap();
     assert!(error.contains("not a public address"), "{error}");
     assert!(receiver.posts.try_recv().is_err());
+    gateway.end().await;
+}
+
+/// Retries that come in ten minutes.
+fn patient() -> ApiSettings {
+    ApiSettings {
+        hooks: HookSettings {
+            give_up: Duration::from_secs(86_400),
+            first_delay: Duration::from_secs(600),
+            longest_delay: Duration::from_secs(600),
+            ..settings().hooks
+        },
+        ..settings()
+    }
+}
+
+/// A call with this hook and three events: 180, 181 and 182.
+async fn call_with_three_events(gateway: &Gateway, hook: &str) -> CallId {
+    let (call, _, _) = gateway.dial(json!({ "hook": hook })).await;
+    for code in [180, 181, 182] {
+        let event = CallEventKind::Provisional(code);
+        gateway.event(call, "acme", event).await;
+    }
+    call
+}
+
+fn code(posted: &Posted) -> u64 {
+    let code = &posted.json()["outgoing"]["sip"]["provisional"]["code"];
+    code.as_u64().unwrap()
+}
+
+#[tokio::test]
+async fn a_pending_call_is_tried_at_once_in_order_also_while_its_server_is_left_alone() {
+    let dead = nowhere().await;
+    let address = dead[7..].split('/').next().unwrap().to_string();
+    let gateway = Gateway::with(patient(), Vec::new(), |_| None).await;
+    tell_of_calls(&gateway, &dead, 0..10).await;
+    let breaker = |state: &'static str, count: u32| {
+        let gateway = &gateway;
+        soon("the breaker", async move {
+            let line = format!("ringwire_hook_breakers{{state=\"{state}\"}}");
+            while gateway.metric(&line).await != Some(format!("{line} {count}")) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+    };
+    breaker("open", 1).await;
+    let call = call_with_three_events(&gateway, &dead).await;
+    let query = format!("?state=pending&call_id={call}");
+    let waiting = wait_for_deliveries(&gateway, &query, 3).await;
+    let path = format!(
+        "/hooks/deliveries/{}/retry",
+        waiting[0]["id"].as_str().unwrap()
+    );
+    assert_eq!(gateway.post(&path, ROOT, json!({})).await.0, 404);
+    // Still down: one attempt of the call's first event, no other.
+    assert_eq!(gateway.post(&path, ACME, json!({})).await.0, 200);
+    let attempts = soon("the attempt", async {
+        loop {
+            let waiting = deliveries(&gateway, &query).await;
+            let attempts: Vec<u64> = waiting
+                .iter()
+                .map(|waiting| waiting["attempts"].as_u64().unwrap())
+                .collect();
+            if attempts != [0, 0, 0] {
+                return attempts;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    assert_eq!(attempts, [0, 0, 1], "the newest first");
+    breaker("open", 1).await;
+
+    let listener = TcpListener::bind(&address).await.unwrap();
+    let mut receiver = Receiver::serve(listener, Vec::new());
+    assert_eq!(gateway.post(&path, ACME, json!({})).await.0, 200);
+    for expected in [180, 181, 182] {
+        assert_eq!(code(&receiver.next().await), expected);
+    }
+    breaker("open", 0).await;
+    wait_for_deliveries(&gateway, "?state=pending", 10).await;
+    gateway.task.abort();
+}
+
+#[tokio::test]
+async fn a_pending_event_that_is_dropped_is_a_dead_letter_and_what_follows_goes_on() {
+    let mut receiver = Receiver::start(vec![Some((503, "text/plain", Vec::new())); 100]).await;
+    let gateway = Gateway::with(patient(), Vec::new(), |_| None).await;
+    let call = call_with_three_events(&gateway, &receiver.url).await;
+    assert_eq!(code(&receiver.next().await), 180);
+    receiver.recovers();
+    let waiting = wait_for_deliveries(&gateway, "?state=pending", 3).await;
+    let drop_event = async |place: usize| {
+        let id = waiting[place]["id"].as_str().unwrap();
+        let path = format!("/hooks/deliveries/{id}");
+        assert_eq!(gateway.delete(&path, ROOT).await.0, 404);
+        assert_eq!(gateway.delete(&path, ACME).await.0, 200);
+    };
+    // One that waits for the others of its call; then the one that is tried.
+    drop_event(1).await;
+    drop_event(2).await;
+    assert_eq!(code(&receiver.next().await), 182);
+    let told = wait_for_deliveries(&gateway, "?state=delivered", 1).await;
+    assert_eq!(told[0]["id"], waiting[0]["id"]);
+    let dead: Vec<Value> = deliveries(&gateway, "?state=dead")
+        .await
+        .iter()
+        .map(|dead| json!([dead["id"], dead["call_id"], dead["last_error"]]))
+        .collect();
+    let dropped =
+        |place: usize| json!([waiting[place]["id"], call.to_string(), "dropped by its app"]);
+    assert_eq!(dead, [dropped(1), dropped(2)]);
+    for line in [
+        "ringwire_hook_events_given_up_total{reason=\"dropped\"} 2",
+        "ringwire_hook_dead_letters 2",
+        "ringwire_hook_events_queued 0",
+    ] {
+        let name = line.rsplit_once(' ').unwrap().0;
+        assert_eq!(gateway.metric(name).await.as_deref(), Some(line));
+    }
+    // Once more forgets it.
+    drop_event(1).await;
+    wait_for_deliveries(&gateway, "?state=dead", 1).await;
     gateway.end().await;
 }

@@ -24,7 +24,7 @@ fn step(house: &mut House, random: &mut StdRng, known: &mut Vec<CallId>, number:
             house.invite(number_called, &format!("dialog{number}"), offer);
         }
         2 => {
-            if let CallReply::Dialed(call) = house.dial(&room, &format!("peer{number}")) {
+            if let CallReply::Dialed { call, .. } = house.dial(&room, &format!("peer{number}")) {
                 known.push(call);
             }
         }

@@ -346,7 +346,7 @@ impl House {
 
     /// A call into a room that is answered, with these payload types.
     pub fn dialed(&mut self, room: &str, peer: &str, formats: &str) -> CallId {
-        let CallReply::Dialed(call) = self.dial(room, peer) else {
+        let CallReply::Dialed { call, .. } = self.dial(room, peer) else {
             panic!("not dialled");
         };
         let invite = self.sent_request("INVITE");

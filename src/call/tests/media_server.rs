@@ -44,7 +44,7 @@ impl House {
 
     /// Dials into a room on the media server, which has not answered yet.
     fn dials(&mut self) -> CallId {
-        let CallReply::Dialed(call) = self.dial("r", "one") else {
+        let CallReply::Dialed { call, .. } = self.dial("r", "one") else {
             panic!("not dialled");
         };
         assert!(self.sent.is_empty(), "no INVITE before the server's offer");
@@ -306,7 +306,7 @@ fn a_room_on_a_media_server_has_any_number_of_peers_and_takes_recording() {
         let mut dial = super::house::dial("r", peer);
         dial.stream.record = true;
         let reply = house.ask(CallRequest::Dial(Box::new(dial)));
-        assert!(matches!(reply, Some(CallReply::Dialed(_))), "{reply:?}");
+        assert!(matches!(reply, Some(CallReply::Dialed { .. })), "{reply:?}");
         assert!(matches!(house.asked(), ServerRequest::Offer(place) if place.record));
     }
     let app = crate::ids::AppId::new(crate::ids::AppId::ROOT);

@@ -9,7 +9,7 @@ fn text(body: &[u8]) -> String {
 
 fn dialed(reply: &CallReply) -> crate::ids::CallId {
     match reply {
-        CallReply::Dialed(call) => *call,
+        CallReply::Dialed { call, .. } => *call,
         other => panic!("{other:?}"),
     }
 }

@@ -93,7 +93,7 @@ fn a_callee_without_srtp_ends_a_call_that_requires_it() {
 #[test]
 fn a_callee_without_srtp_is_served_where_it_is_optional() {
     let mut house = House::new();
-    let CallReply::Dialed(call) = dial_with(&mut house, SrtpPolicy::Optional) else {
+    let CallReply::Dialed { call, .. } = dial_with(&mut house, SrtpPolicy::Optional) else {
         panic!("not dialled");
     };
     let invite = house.sent_request("INVITE");

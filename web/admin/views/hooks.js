@@ -77,7 +77,7 @@ function columns(again) {
     { label: 'Happened', className: 'when', text: (delivery) => time(delivery.created_ms) },
     { label: 'Attempts', className: 'number', text: (delivery) => count(delivery.attempts) },
     { label: 'Last problem', className: 'wide', text: (delivery) => problem(delivery) },
-    { label: 'Actions', hidden: true, className: 'act', version: (delivery) => delivery.state, nodes: (delivery) => (delivery.state === 'dead' ? actions(delivery, again) : '') },
+    { label: 'Actions', hidden: true, className: 'act', version: (delivery) => delivery.state, nodes: (delivery) => (delivery.state === 'delivered' ? '' : actions(delivery, again)) },
   ];
 }
 
@@ -89,7 +89,9 @@ function problem({ last_error: error, last_status: status, state, next_attempt_m
 
 function actions(delivery, again) {
   return [
-    button('Retry', () => retry(delivery, again), { kind: 'quiet small', picture: 'again', name: `Retry ${delivery.event}` }),
+    delivery.state === 'pending'
+      ? button('Try now', () => retry(delivery, again), { kind: 'quiet small', picture: 'again', name: `Try ${delivery.event} now` })
+      : button('Retry', () => retry(delivery, again), { kind: 'quiet small', picture: 'again', name: `Retry ${delivery.event}` }),
     button('Drop', () => drop(delivery, again), { kind: 'danger small', name: `Drop ${delivery.event}` }),
   ];
 }
@@ -105,7 +107,11 @@ async function retry(delivery, again) {
 }
 
 async function drop(delivery, again) {
-  const sure = await confirm('Drop this delivery?', `The app is never told: ${delivery.event} of ${fullTime(delivery.created_ms)}.`, 'Drop');
+  const event = `${delivery.event} of ${fullTime(delivery.created_ms)}`;
+  const words = delivery.state === 'pending'
+    ? `It is not tried any more, and stays here as given up: ${event}. What follows of its call goes on.`
+    : `The app is never told: ${event}.`;
+  const sure = await confirm('Drop this delivery?', words, 'Drop');
   if (!sure) return;
   try {
     await remove(['hooks', delivery.id]);
@@ -138,7 +144,7 @@ function sheet(delivery, again) {
   return [
     h('section', { class: 'card', 'aria-label': 'Overview' },
       h('div', { class: 'sheet-head' }, h('p', { class: 'big' }, delivery.event || 'Event'), badge(...stateWord(delivery)),
-        delivery.state === 'dead' && h('div', { class: 'actions' }, actions(delivery, again))),
+        delivery.state !== 'delivered' && h('div', { class: 'actions' }, actions(delivery, again))),
       facts([
         ['To', delivery.url],
         ['App', delivery.app_id],
