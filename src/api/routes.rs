@@ -59,13 +59,13 @@ pub(super) fn described() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(hooks::rest::list))
         .routes(routes!(hooks::rest::discard))
         .routes(routes!(hooks::rest::retry))
-        .routes(routes!(assets::rest::list))
+        .routes(routes!(assets::rest::all_assets))
         .routes(routes!(
-            assets::rest::upload,
-            assets::rest::one,
-            assets::rest::delete
+            assets::rest::upload_asset,
+            assets::rest::one_asset,
+            assets::rest::delete_asset
         ))
-        .routes(routes!(assets::rest::audio))
+        .routes(routes!(assets::rest::asset_audio))
         .routes(routes!(calls::all_rooms))
         .routes(routes!(calls::one_room))
         .routes(routes!(peers::join, peers::options))

@@ -116,7 +116,10 @@ pub async fn remove(
     Path(app_id): Path<String>,
 ) -> Result<Response, ApiError> {
     shared.directory.remove_app(&app_id).await?;
-    shared.assets.delete_all(&AppId::new(&app_id)).await?;
+    // The app is gone all the same.
+    if let Err(problem) = shared.assets.delete_all(&AppId::new(&app_id)).await {
+        tracing::error!(app = app_id, %problem, "the assets of a removed app are left");
+    }
     tracing::info!(app = app_id, "an administrator removed an app");
     Ok(done())
 }

@@ -114,7 +114,7 @@ const FORMATS: [ClipFormat; 3] = [ClipFormat::Wav, ClipFormat::OggOpus, ClipForm
         Denied,
     )
 )]
-pub async fn upload(
+pub async fn upload_asset(
     State(shared): State<Arc<Shared>>,
     Path(name): Path<String>,
     request: Request,
@@ -161,7 +161,7 @@ pub async fn upload(
         Denied,
     )
 )]
-pub async fn list(
+pub async fn all_assets(
     State(shared): State<Arc<Shared>>,
     request: Request,
 ) -> Result<Response, ApiError> {
@@ -186,7 +186,7 @@ pub async fn list(
         Denied,
     )
 )]
-pub async fn one(
+pub async fn one_asset(
     State(shared): State<Arc<Shared>>,
     Path(name): Path<String>,
     request: Request,
@@ -217,7 +217,7 @@ pub async fn one(
         Denied,
     )
 )]
-pub async fn audio(
+pub async fn asset_audio(
     State(shared): State<Arc<Shared>>,
     Path(name): Path<String>,
     request: Request,
@@ -258,7 +258,7 @@ async fn next_chunk(mut file: File) -> std::io::Result<Option<(Bytes, File)>> {
         Denied,
     )
 )]
-pub async fn delete(
+pub async fn delete_asset(
     State(shared): State<Arc<Shared>>,
     Path(name): Path<String>,
     request: Request,

@@ -28,8 +28,11 @@ use fetch::{Fetched, Fetcher};
 /// Sounds decoded at a time. It is work without a pause, on a machine whose
 /// cores belong to the shards.
 const MAX_DECODING: usize = 2;
-/// Files on their way in at a time, each in memory.
+/// Files read or fetched at a time, each in memory.
 const MAX_LOADING: usize = 16;
+/// Files that are uploaded at a time, each in memory. They are counted apart: a
+/// client that uploads slowly must not keep a call from its sound.
+const MAX_UPLOADING: usize = 16;
 /// How long somebody waits for room before he is told that there is none.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// A URL that failed is not asked again for this long: a busy number must not
@@ -118,6 +121,7 @@ pub struct Clips {
     cache: Cache,
     decoding: Arc<Semaphore>,
     loading: Arc<Semaphore>,
+    uploading: Arc<Semaphore>,
     counters: ClipCounters,
 }
 
@@ -138,6 +142,7 @@ impl Clips {
             cache: Cache::new(settings.cache),
             decoding: Arc::new(Semaphore::new(MAX_DECODING)),
             loading: Arc::new(Semaphore::new(MAX_LOADING)),
+            uploading: Arc::new(Semaphore::new(MAX_UPLOADING)),
             counters: ClipCounters::default(),
         })
     }
@@ -181,12 +186,12 @@ impl Clips {
         }
     }
 
-    /// Leave to hold a file in memory, for as long as it is held.
+    /// Leave to take an upload into memory, for as long as it is held.
     ///
     /// # Errors
     /// When there is no room for long.
     pub async fn uploading(&self) -> Result<OwnedSemaphorePermit, ClipLoadError> {
-        room(&self.loading).await
+        room(&self.uploading).await
     }
 
     /// What was done so far.
