@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use crate::config::{Config, KeptSecret, SecretOrigin};
+use crate::config::{Config, KeptSecret, Rooms, SecretOrigin};
 
 /// What the start found out.
 #[derive(Debug, Clone)]
@@ -37,9 +37,10 @@ pub fn started(config: &Config, started: &Started) -> Vec<String> {
         ports(config),
         started.backend
     ));
+    lines.push(format!("rooms: {}", rooms(config)));
     lines.push(format!("shards: {}", shards(config)));
     lines.push(format!(
-        "number book: {} numbers, {} apps, from {}",
+        "number book: {} numbers, {} apps; configuration: {}",
         started.numbers,
         started.apps,
         file(config)
@@ -64,11 +65,12 @@ pub fn admin(listens: SocketAddr, setup: Option<&KeptSecret>) -> Vec<String> {
 pub fn checked(config: &Config) -> String {
     let sip: Vec<String> = config.sip.listen.iter().map(ToString::to_string).collect();
     format!(
-        "the configuration is good: {}\n  api: http://{}\n  sip: udp {}\n  media: {}\n  shards: {}\n  number book: {} numbers",
+        "the configuration is good: {}\n  api: http://{}\n  sip: udp {}\n  media: {}\n  rooms: {}\n  shards: {}\n  number book: {} numbers",
         file(config),
         config.http.listen,
         sip.join(", "),
         ports(config),
+        rooms(config),
         shards(config),
         config.book.len(),
     )
@@ -87,6 +89,14 @@ fn ports(config: &Config) -> String {
         config.rtp.ports.start(),
         config.rtp.ports.end()
     )
+}
+
+/// Where rooms are.
+fn rooms(config: &Config) -> String {
+    match &config.rooms {
+        Rooms::Local => "on the shards".to_string(),
+        Rooms::External(server) => format!("on the media server {}", server.url),
+    }
 }
 
 fn shards(config: &Config) -> String {

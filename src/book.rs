@@ -21,7 +21,8 @@ mod sound;
 pub mod values;
 pub use hook_policy::{Forbidden, HookPolicy, HostPattern};
 pub use record::{
-    AnswerRecord, AuthRecord, CallerAuthRecord, NumberRecord, RecordError, RoomRecord,
+    AnswerRecord, AuthRecord, CallerAuthRecord, NumberRecord, REGISTER_WHERE, RecordError,
+    RoomRecord,
 };
 pub use sip_server::{DEFAULT_SIP_PORT, SipHost, SipServer, SipServerError};
 pub use sound::{SoundRecord, SoundSource};
@@ -189,6 +190,9 @@ pub struct Outgoing {
     pub sip_proxy: Option<String>,
     /// Digest credentials.
     pub sip_auth: Option<SipAuth>,
+    /// A registration is kept at the server, which then sends us the number's
+    /// calls (RFC 3261 section 10).
+    pub register: bool,
 }
 
 /// One number.

@@ -10,7 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
-use crate::api::{Api, ApiSettings, Facts, Listeners, LogLevel, Surroundings};
+use crate::api::{Api, ApiSettings, Facts, FirstBook, Listeners, LogLevel, Surroundings};
 use crate::banner;
 use crate::book::{App, CallLimits};
 use crate::config::Config;
@@ -36,7 +36,7 @@ pub fn run(mut config: Config, log_level: LogLevel) -> Result<(), Box<dyn Error>
         secret: secret.value.clone(),
         limits: CallLimits::default(),
     };
-    let book = Arc::new(std::mem::take(&mut config.book).with_app(root.clone()));
+    let book = std::mem::take(&mut config.book).with_app(root.clone());
     let manager = ServiceManager::of_environment(|name| std::env::var(name).ok())
         .map_err(|problem| format!("NOTIFY_SOCKET: cannot reach the service manager: {problem}"))?;
     let manager = Arc::new(manager);
@@ -44,13 +44,15 @@ pub fn run(mut config: Config, log_level: LogLevel) -> Result<(), Box<dyn Error>
         warn!("the limit on open files stays as it is: {problem}");
     }
     let store = Store::open(&config.data_dir)?;
-    let (events, event_ends) = mpsc::channel(EVENTS);
-    let running = shard::start(&config, &book, &events)?;
-    drop(events);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("api")
         .build()?;
+    let first = runtime.block_on(FirstBook::open(&config, &book, &store))?;
+    let book = first.book();
+    let (events, event_ends) = mpsc::channel(EVENTS);
+    let running = shard::start(&config, &book, &events)?;
+    drop(events);
     runtime.block_on(async {
         let listeners = listen(&config).await?;
         let facts = Facts {
@@ -79,7 +81,7 @@ pub fn run(mut config: Config, log_level: LogLevel) -> Result<(), Box<dyn Error>
             ApiSettings::of(&config),
             shards,
             store,
-            &book,
+            first,
             &secret.value,
             Surroundings {
                 config: config.clone(),

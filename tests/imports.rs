@@ -27,6 +27,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "call::event",
             "shard::mailbox",
             "sound::clip",
+            "shard::guards",
             "config",
             "ids",
             "keying",

@@ -161,7 +161,12 @@ async fn prepare(shared: &Shared, app: AppId, body: Body) -> Result<Dial, ApiErr
         true => None,
         false => Some(shared.hooks.policy()),
     };
-    let hook = hook(given(body.hook), body.hook_content_type, book, policy)?;
+    let hook = hook(
+        given(body.hook),
+        body.hook_content_type,
+        book,
+        policy.as_deref(),
+    )?;
 
     let default = shared.settings().srtp;
     let default = book.map_or(default, |number| number.srtp(default));
@@ -354,13 +359,17 @@ fn hook(
     })
 }
 
-fn server(text: &str, field: &str) -> Result<SipServer, ApiError> {
+pub(super) fn server(text: &str, field: &str) -> Result<SipServer, ApiError> {
     text.parse().map_err(|error| ApiError::field(field, error))
 }
 
 /// The address to send to: the first one of a family that we have a SIP
 /// socket for.
-async fn look_up(shared: &Shared, server: &SipServer, field: &str) -> Result<SocketAddr, ApiError> {
+pub(super) async fn look_up(
+    shared: &Shared,
+    server: &SipServer,
+    field: &str,
+) -> Result<SocketAddr, ApiError> {
     let port = server.port_or_default();
     let usable = |address: &IpAddr| match address {
         IpAddr::V4(_) => shared.settings().ipv4,

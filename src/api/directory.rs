@@ -2,11 +2,11 @@
 //! and the sync answers say, merged, and told to everybody who goes by it.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use tokio::sync::Mutex;
 
-use crate::book::{App, Book, Number, NumberRecord, RecordError, comparable, values};
+use crate::book::{App, Book, CallLimits, Number, NumberRecord, RecordError, comparable, values};
 use crate::call::request::CallRequest;
 use crate::ids::AppId;
 use crate::shard::mailbox::Shards;
@@ -117,6 +117,11 @@ pub struct Directory {
     view: RwLock<Arc<View>>,
     layers: Mutex<Layers>,
     store: Store,
+    followers: OnceLock<Followers>,
+}
+
+/// Who goes by the book.
+struct Followers {
     shards: Shards,
     listener: Listener,
 }
@@ -130,17 +135,12 @@ struct Layers {
 }
 
 impl Directory {
-    /// With what the configuration and the store say. The shards are told by
-    /// [`Directory::announce`].
+    /// With what the configuration and the store say. Nobody goes by it before
+    /// [`Directory::follow`].
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn open(
-        config: &Book,
-        store: Store,
-        shards: Shards,
-        listener: impl Fn(&View, &[FormerSecret]) + Send + Sync + 'static,
-    ) -> Result<Directory, StoreError> {
+    pub fn open(config: &Book, store: Store) -> Result<Directory, StoreError> {
         let records = store.read_blocking(numbers::all)?;
         let layers = Layers {
             config: Layer::of_book(config),
@@ -149,14 +149,27 @@ impl Directory {
             sync: Layer::default(),
         };
         let view = layers.merged();
-        listener(&view, &layers.former_secrets());
         Ok(Directory {
             view: RwLock::new(Arc::new(view)),
             layers: Mutex::new(layers),
             store,
-            shards,
-            listener: Box::new(listener),
+            followers: OnceLock::new(),
         })
+    }
+
+    /// From now on these hear of every change. The shards have started with
+    /// the book as it is; the listener is told it now.
+    pub fn follow(
+        &self,
+        shards: Shards,
+        listener: impl Fn(&View, &[FormerSecret]) + Send + Sync + 'static,
+    ) {
+        // Nobody changes the book before somebody follows it.
+        if let Ok(layers) = self.layers.try_lock() {
+            listener(&self.view(), &layers.former_secrets());
+        }
+        let listener = Box::new(listener);
+        let _ = self.followers.set(Followers { shards, listener });
     }
 
     /// Everything as it counts now.
@@ -170,15 +183,6 @@ impl Directory {
     /// The book as it counts now.
     pub fn book(&self) -> Arc<Book> {
         self.view().book.clone()
-    }
-
-    /// Tells the shards, which start with the configuration's book, what the
-    /// store adds to it.
-    pub async fn announce(&self) {
-        let layers = self.layers.lock().await;
-        if !(layers.admin_apps.is_empty() && layers.admin_numbers.is_empty()) {
-            self.apply(&layers).await;
-        }
     }
 
     /// The configuration was read anew: whether its apps and whether its
@@ -313,7 +317,12 @@ impl Directory {
     ///
     /// # Errors
     /// When it is there already, its secret is taken, or it could not be kept.
-    pub async fn add_app(&self, app_id: &str, secret: &str) -> Result<(), ChangeError> {
+    pub async fn add_app(
+        &self,
+        app_id: &str,
+        secret: &str,
+        limits: CallLimits,
+    ) -> Result<(), ChangeError> {
         let mut layers = self.layers.lock().await;
         values::app_id(app_id).map_err(ChangeError::AppId)?;
         if self.book().app(&AppId::new(app_id)).is_some() {
@@ -324,6 +333,21 @@ impl Directory {
             secret: layers.free_secret(secret)?,
             previous: None,
             created_ms: unix_ms(),
+            limits,
+        };
+        self.keep_app(&mut layers, app).await
+    }
+
+    /// Gives an app that was added by [`Directory::add_app`] other limits. They
+    /// count from the next call on.
+    ///
+    /// # Errors
+    /// When there is no such app here, or it could not be kept.
+    pub async fn limit_app(&self, app_id: &str, limits: CallLimits) -> Result<(), ChangeError> {
+        let mut layers = self.layers.lock().await;
+        let app = StoredApp {
+            limits,
+            ..layers.admin_app(app_id)?.clone()
         };
         self.keep_app(&mut layers, app).await
     }
@@ -387,11 +411,17 @@ impl Directory {
     /// the book later: it is in its mailbox.
     async fn apply(&self, layers: &Layers) {
         let view = Arc::new(layers.merged());
-        (self.listener)(&view, &layers.former_secrets());
+        let followers = self.followers.get();
+        if let Some(followers) = followers {
+            (followers.listener)(&view, &layers.former_secrets());
+        }
         *self.view.write().unwrap_or_else(PoisonError::into_inner) = view.clone();
-        for shard in self.shards.all() {
+        let Some(Followers { shards, .. }) = followers else {
+            return;
+        };
+        for shard in shards.all() {
             let request = CallRequest::UseBook(view.book.clone());
-            let told = self.shards.request(shard, request);
+            let told = shards.request(shard, request);
             match tokio::time::timeout(super::SHARD_TIMEOUT, told).await {
                 Ok(Ok(_)) => {}
                 Ok(Err(_)) | Err(_) => {

@@ -96,6 +96,10 @@ const HELP: &[(&str, &str)] = &[
         "INVITEs refused because there were too many sessions or transactions.",
     ),
     (
+        "sip_registrations",
+        "Registrations of numbers that the shard keeps, by how they stand.",
+    ),
+    (
         "sip_requests_received_total",
         "SIP requests received, by method; retransmissions are not counted.",
     ),

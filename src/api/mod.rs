@@ -10,6 +10,7 @@
 //! | `directory` | the number book as it is now, merged from its origins |
 //! | `events` | takes what the shards tell and passes it on |
 //! | `records` | what is kept of calls, and searched |
+//! | `registrations` | registrations of numbers at their registrars |
 //! | `registry` | the calls that can be asked for, with their events |
 //! | `ws`, `ws_requests`, `notify` | WebSockets |
 //! | `assets`, `clips` | sounds that apps keep here, and sounds made ready to be played |
@@ -69,6 +70,7 @@ mod peers;
 mod policed_clients;
 pub mod proto;
 mod records;
+mod registrations;
 mod registry;
 mod reload;
 mod routes;
@@ -98,6 +100,7 @@ use metrics::Counters;
 use notify::Clients;
 use peer_events::WebPeers;
 use records::Records;
+use registrations::Registrations;
 use registry::Registry;
 use reload::Reload;
 use sync::Sync as BookSync;
@@ -214,6 +217,33 @@ pub struct Api {
     shared: Arc<Shared>,
 }
 
+/// The number book before anybody goes by it, complete: what the configuration
+/// says, what administrators added, and what was fetched before the start.
+/// Made before the shards are, which so know every number from their first
+/// datagram on.
+pub struct FirstBook {
+    directory: Directory,
+    sync: BookSync,
+}
+
+impl FirstBook {
+    /// Reads the store. The configuration's book holds the root app too.
+    ///
+    /// # Errors
+    /// When the store cannot be read or TLS cannot be set up.
+    pub async fn open(config: &Config, book: &Book, store: &Store) -> Result<Self, StartError> {
+        let directory = Directory::open(book, store.clone())?;
+        let sync = BookSync::new(&config.sync)?;
+        sync.restore(store, &directory).await;
+        Ok(FirstBook { directory, sync })
+    }
+
+    /// What the shards start with.
+    pub fn book(&self) -> Arc<Book> {
+        self.directory.book()
+    }
+}
+
 /// What all requests share.
 struct Shared {
     settings: RwLock<Arc<ApiSettings>>,
@@ -221,6 +251,7 @@ struct Shared {
     store: Store,
     directory: Directory,
     gate: Arc<Gate>,
+    registrations: Arc<Registrations>,
     registry: Registry,
     clients: Clients,
     web_peers: WebPeers,
@@ -241,9 +272,8 @@ struct Shared {
 }
 
 impl Api {
-    /// An API over these shards and this store. The configuration's book holds
-    /// the root app too; tokens are signed with a key derived from
-    /// `root_secret`.
+    /// An API over these shards, which have started with `first`'s book, and
+    /// this store; tokens are signed with a key derived from `root_secret`.
     ///
     /// # Errors
     /// Why it cannot start, in words for the operator.
@@ -251,16 +281,18 @@ impl Api {
         settings: ApiSettings,
         shards: Shards,
         store: Store,
-        book: &Book,
+        first: FirstBook,
         root_secret: &str,
         surroundings: Surroundings,
     ) -> Result<Self, StartError> {
+        let FirstBook { directory, sync } = first;
+        let book = directory.book();
         let counters = Arc::new(Counters::default());
-        let gate = Arc::new(Gate::new(book, root_secret));
+        let gate = Arc::new(Gate::new(&book, root_secret));
         let hooks = Hooks::new(
             settings.hooks.clone(),
             store.clone(),
-            book,
+            &book,
             counters.clone(),
         );
         let hooks = Arc::new(hooks?);
@@ -273,13 +305,16 @@ impl Api {
                 store.clone(),
             )?),
         };
-        let directory = {
+        let registrations = Arc::new(Registrations::default());
+        directory.follow(shards.clone(), {
             let (gate, hooks) = (gate.clone(), hooks.clone());
-            Directory::open(book, store.clone(), shards.clone(), move |view, former| {
+            let registrations = registrations.clone();
+            move |view, former| {
+                registrations.book_changed();
                 gate.use_apps(&view.book, former);
                 hooks.use_apps(&view.book);
-            })?
-        };
+            }
+        });
         let data_dir = &surroundings.config.data_dir;
         let assets = Arc::new(Assets::new(data_dir, store.clone(), settings.assets));
         let policy = settings.hooks.policy.clone();
@@ -292,13 +327,14 @@ impl Api {
                 records: Records::new(store.clone(), settings.records),
                 settings: RwLock::new(Arc::new(settings)),
                 admin: Admin::open(&surroundings.config, store.clone())?,
-                sync: BookSync::new(&surroundings.config.sync)?,
+                sync,
                 reload: Reload::new(surroundings),
                 shards,
                 store,
                 directory,
                 gate,
                 hooks,
+                registrations,
                 registry: Registry::default(),
                 clients: Clients::default(),
                 web_peers: WebPeers::default(),
@@ -356,16 +392,14 @@ impl Api {
         stop: impl Future<Output = ()>,
     ) -> io::Result<()> {
         let shared = &self.shared;
-        // Before anybody can ask for anything: what the store adds to the
-        // configuration.
-        shared.sync.restore(shared).await;
-        shared.directory.announce().await;
+        // Before anybody can ask for anything.
         records::close_lost(shared).await;
         if let Some(sessions) = &shared.media_sessions {
             sessions.resume().await;
         }
         let keeper = tokio::spawn(records::keep(shared.clone()));
         shared.sync.start(shared);
+        tokio::spawn(registrations::run(shared.clone()));
         let (stop_events, stopped) = oneshot::channel();
         let events = tokio::spawn(events::run(shared.clone(), events, stopped));
         let keeping = tokio::spawn({
@@ -449,12 +483,18 @@ impl Shared {
     }
 
     /// From now on these count.
-    fn use_settings(&self, settings: ApiSettings) {
-        self.hooks.use_settings(settings.hooks.clone());
+    ///
+    /// # Errors
+    /// When TLS cannot be set up; nothing has changed then.
+    fn use_settings(&self, settings: ApiSettings) -> Result<(), HttpClientError> {
+        self.hooks.use_settings(settings.hooks.clone())?;
+        self.clips.use_policy(&settings.hooks.policy)?;
+        self.records.use_settings(settings.records);
         *self
             .settings
             .write()
             .unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+        Ok(())
     }
 
     fn draining(&self) -> bool {

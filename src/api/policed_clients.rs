@@ -43,7 +43,7 @@ impl PolicedClients {
     }
 
     /// What is not the operator's own has to keep to this.
-    pub fn policy(&self) -> &HookPolicy {
+    pub fn policy(&self) -> &Arc<HookPolicy> {
         &self.policy
     }
 

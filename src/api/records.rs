@@ -4,12 +4,12 @@
 //! Nothing here waits for the database on a call's path: changes are queued,
 //! in order, and whether they were written is found out and counted aside.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use prost::Message;
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex as AsyncMutex, mpsc};
 
 use crate::call::event::{Arrival, CallEventKind};
 use crate::call::request::{CallSnapshot, Dial, Direction, Stream};
@@ -22,7 +22,7 @@ use super::auth::unix_ms;
 use super::hooks::{Prepared, StoreChange};
 use super::messages::CallMessage;
 use super::proto::sip_gateway as proto;
-use super::registry::Call;
+use super::registry::{Call, lock};
 
 mod csv;
 mod rest;
@@ -52,10 +52,10 @@ pub struct RecordSettings {
 /// The writer of all call records.
 pub struct Records {
     store: Store,
-    settings: RecordSettings,
+    settings: Mutex<RecordSettings>,
     outcomes: mpsc::UnboundedSender<Written<()>>,
     /// As long as what the store lets wait.
-    unknown: Mutex<mpsc::UnboundedReceiver<Written<()>>>,
+    unknown: AsyncMutex<mpsc::UnboundedReceiver<Written<()>>>,
     written: AtomicU64,
     failed: AtomicU64,
     failing: AtomicBool,
@@ -88,9 +88,9 @@ impl Records {
         let (outcomes, unknown) = mpsc::unbounded_channel();
         Records {
             store,
-            settings,
+            settings: Mutex::new(settings),
             outcomes,
-            unknown: Mutex::new(unknown),
+            unknown: AsyncMutex::new(unknown),
             written: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             failing: AtomicBool::new(false),
@@ -99,6 +99,11 @@ impl Records {
             rows: AtomicU64::new(0),
             oldest_ms: AtomicU64::new(u64::MAX),
         }
+    }
+
+    /// From the next look for old records on, within a minute, these count.
+    pub fn use_settings(&self, settings: RecordSettings) {
+        *lock(&self.settings) = settings;
     }
 
     /// An incoming call has begun.
@@ -237,10 +242,11 @@ impl Records {
     }
 
     async fn prune(&self) -> Result<(), StoreError> {
-        let before_ms = unix_ms().saturating_sub(self.settings.keep.as_millis() as u64);
+        let RecordSettings { keep, max } = *lock(&self.settings);
+        let before_ms = unix_ms().saturating_sub(keep.as_millis() as u64);
         while self.prune_batch(before_ms, PRUNE_BATCH).await? == PRUNE_BATCH {}
         let mut extent = self.look().await?;
-        let mut excess = extent.rows.saturating_sub(self.settings.max);
+        let mut excess = extent.rows.saturating_sub(max);
         while excess > 0 {
             let removed = self
                 .prune_batch(i64::MAX as u64, excess.min(PRUNE_BATCH))

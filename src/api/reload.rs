@@ -10,8 +10,10 @@ use serde_json::{Value, json};
 use crate::book::App;
 use crate::call::request::CallRequest;
 use crate::config::{Config, ConfigError};
+use crate::shard::guards::guards;
 
 use super::auth::unix_ms;
+use super::http_client::HttpClientError;
 use super::registry::lock;
 use super::{ApiSettings, Shared};
 
@@ -60,6 +62,9 @@ pub enum ReloadError {
     /// The configuration.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// TLS for hooks.
+    #[error(transparent)]
+    Client(#[from] HttpClientError),
     /// A file in the data directory.
     #[error(transparent)]
     Secret(#[from] crate::config::RootSecretError),
@@ -139,6 +144,8 @@ impl Shared {
             }
             differs
         };
+        // What can fail first, so that a failure changes nothing.
+        self.use_settings(ApiSettings::of(&after(&running, &fresh)))?;
         if changed("admin", admin_differs(&running, &fresh)) {
             let mut admin = fresh.admin.clone();
             admin.listen = running.admin.listen;
@@ -149,8 +156,6 @@ impl Shared {
             (self.reload.log_level)(fresh.log.level);
             running.log.level = fresh.log.level;
         }
-        // The policy is built into the client that posts.
-        fresh.hooks.policy.clone_from(&running.hooks.policy);
         let (hooks, calls) = (running.hooks != fresh.hooks, calls_differ(&running, &fresh));
         changed("hooks", hooks);
         changed("calls", calls);
@@ -158,14 +163,18 @@ impl Shared {
             "http.token_ttl_s",
             running.http.token_ttl != fresh.http.token_ttl,
         );
-        running.hooks = fresh.hooks;
-        running.http.token_ttl = fresh.http.token_ttl;
-        running.calls.answer_timeout = fresh.calls.answer_timeout;
-        running.calls.ws_grace = fresh.calls.ws_grace;
-        running.calls.drain_timeout = fresh.calls.drain_timeout;
-        self.use_settings(ApiSettings::of(&running));
+        changed("records", running.records != fresh.records);
+        let limits = changed("limits", running.limits != fresh.limits);
+        let scanners = changed("scanners", running.scanners != fresh.scanners);
+        *running = after(&running, &fresh);
         if calls {
-            self.tell_answer_timeout(running.calls.answer_timeout).await;
+            let timeout = running.calls.answer_timeout;
+            let request = CallRequest::UseAnswerTimeout(timeout);
+            self.tell_shards("calls.answer_timeout_s", &request).await;
+        }
+        if limits || scanners {
+            let request = CallRequest::UseGuards(Box::new(guards(&running)));
+            self.tell_shards("[limits] and [scanners]", &request).await;
         }
         let (apps, numbers) = self.directory.use_config(&book).await;
         changed("apps", apps);
@@ -190,17 +199,28 @@ impl Shared {
         Ok(reloaded)
     }
 
-    async fn tell_answer_timeout(&self, timeout: std::time::Duration) {
+    async fn tell_shards(&self, what: &str, request: &CallRequest) {
         for shard in self.shards.all() {
-            let request = CallRequest::UseAnswerTimeout(timeout);
-            if self.ask(shard, request).await.is_err() {
-                tracing::error!(
-                    shard = shard.0,
-                    "a shard did not take calls.answer_timeout_s"
-                );
+            if self.ask(shard, request.clone()).await.is_err() {
+                tracing::error!(shard = shard.0, "a shard did not take {what}");
             }
         }
     }
+}
+
+/// What counts once the settings that can change while it runs have done so,
+/// but for those that are looked after one by one.
+fn after(running: &Config, fresh: &Config) -> Config {
+    let mut config = running.clone();
+    config.hooks = fresh.hooks.clone();
+    config.http.token_ttl = fresh.http.token_ttl;
+    config.calls.answer_timeout = fresh.calls.answer_timeout;
+    config.calls.ws_grace = fresh.calls.ws_grace;
+    config.calls.drain_timeout = fresh.calls.drain_timeout;
+    config.limits = fresh.limits;
+    config.scanners = fresh.scanners.clone();
+    config.records = fresh.records;
+    config
 }
 
 fn admin_differs(running: &Config, fresh: &Config) -> bool {
@@ -248,15 +268,8 @@ fn needs_restart(running: &Config, fresh: &Config) -> Vec<&'static str> {
             "calls.srtp_keying",
             running.calls.srtp_keying != fresh.calls.srtp_keying,
         ),
-        ("limits", running.limits != fresh.limits),
-        ("scanners", running.scanners != fresh.scanners),
         ("hep", running.hep != fresh.hep),
-        ("records", running.records != fresh.records),
         ("assets", running.assets != fresh.assets),
-        (
-            "hooks.allow and hooks.allow_private",
-            running.hooks.policy != fresh.hooks.policy,
-        ),
         ("admin.listen", running.admin.listen != fresh.admin.listen),
     ];
     let differing = differs.into_iter().filter(|(_, differs)| *differs);

@@ -15,6 +15,8 @@ use crate::keying::{SrtpKeying, SrtpPolicy};
 
 /// A number or name longer than this is none (bytes).
 const MAX_NUMBER: usize = 128;
+/// A registration has to be somewhere.
+pub const REGISTER_WHERE: &str = "there is no sip_server to register at; write one";
 /// Networks of one number at most.
 const MAX_SUBNETS: usize = 1_024;
 
@@ -257,9 +259,9 @@ impl NumberRecord {
     }
 
     fn checked_outgoing(&self) -> Result<Outgoing, RecordError> {
-        if self.register == Some(true) {
-            let problem = "registrations are not available yet; leave it out or write false";
-            return Err(fail("register", problem));
+        let register = self.register == Some(true);
+        if register && given(&self.sip_server).is_none() {
+            return Err(fail("register", REGISTER_WHERE));
         }
         let server = |field, text: &Option<String>| match given(text) {
             Some(text) => match text.parse::<SipServer>() {
@@ -275,6 +277,7 @@ impl NumberRecord {
                 Some(auth) => Some(credentials("sip_auth", &auth.username, &auth.password)?),
                 None => None,
             },
+            register,
         })
     }
 }
@@ -319,7 +322,7 @@ impl From<&Number> for NumberRecord {
             max_calls_per_second: number.limits.max_calls_per_second.map(u64::from),
             ringback: number.ringback.as_ref().map(SoundRecord::from),
             hold_music: number.hold_music.as_ref().map(SoundRecord::from),
-            register: None,
+            register: number.outgoing.register.then_some(true),
         }
     }
 }

@@ -13,18 +13,19 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tracing::{info, warn};
 
-use crate::book::{Book, Number};
+use crate::book::Book;
 use crate::call::event::{CallEvent, CallEventKind};
-use crate::call::limits::{LimitExceeded, Limits, Permit};
+use crate::call::limits::Limits;
 use crate::call::output::Output;
 use crate::call::query::Queries;
+use crate::call::registering::Registrars;
 use crate::call::request::{Action, CallError, CallReply, CallRequest, CallState, TraceSnapshot};
 use crate::call::room::{RoomNotice, RoomRequest};
-use crate::call::scanners::{InCall, Scanners};
+use crate::call::scanners::Scanners;
 use crate::call::state::{Call, Phase};
 use crate::call::tally::Tally;
 use crate::clock::WallClock;
-use crate::ids::{AppId, CallId, ListenerId, RequestId, RoomKey, SessionId, ShardId};
+use crate::ids::{CallId, ListenerId, RequestId, RoomKey, SessionId, ShardId};
 use crate::keying::{Fingerprint, Srtp};
 use crate::sip::agent::{Agent, Event, Transmit};
 use crate::sip::routing;
@@ -103,6 +104,7 @@ pub struct Calls {
     pub(super) settings: CallSettings,
     pub(super) agent: Agent,
     pub(super) book: Arc<Book>,
+    pub(super) registrars: Arc<Registrars>,
     pub(super) calls: HashMap<CallId, Call>,
     pub(super) sessions: HashMap<SessionId, CallId>,
     pub(super) timers: Timers<CallId>,
@@ -111,8 +113,8 @@ pub struct Calls {
     pub(super) traces: Traces,
     pub(super) random: StdRng,
     pub(super) draining: bool,
-    congested: bool,
-    overloaded: bool,
+    pub(super) congested: bool,
+    pub(super) overloaded: bool,
     pub(super) tally: Tally,
     pub(super) refusals: HashMap<&'static str, u64>,
 }
@@ -126,6 +128,7 @@ impl Calls {
             settings,
             agent,
             book,
+            registrars: Arc::default(),
             calls: HashMap::new(),
             sessions: HashMap::new(),
             timers: Timers::new(),
@@ -162,12 +165,16 @@ impl Calls {
 
     /// Whether a datagram from here is to be dropped unread.
     pub fn is_banned(&self, now: Instant, source: IpAddr) -> bool {
-        self.settings.scanners.is_banned(now, source, &self.book)
+        let scanners = &self.settings.scanners;
+        scanners.is_banned(now, source, &self.book) && !self.registrars.contains(source)
     }
 
     /// A bad request has come from here.
     pub(super) fn suspect(&mut self, now: Instant, source: IpAddr) {
-        self.settings.scanners.bad_request(now, source, &self.book);
+        if !self.registrars.contains(source) {
+            let scanners = &self.settings.scanners;
+            scanners.bad_request(now, source, &self.book);
+        }
     }
 
     /// The network says that `destination` cannot be reached.
@@ -202,8 +209,29 @@ impl Calls {
                 self.settings.answer_timeout = timeout;
                 self.reply(id, CallReply::Done);
             }
+            CallRequest::UseGuards(guards) => {
+                self.settings.limits.use_settings(guards.limits);
+                self.settings.scanners.use_settings(guards.scanners);
+                self.reply(id, CallReply::Done);
+            }
+            CallRequest::Admission { source, number } => {
+                let admission = self.admission(now, source, &number);
+                self.reply(id, CallReply::Admission(admission));
+            }
+            CallRequest::Register(plan) => self.register(now, id, &plan),
+            CallRequest::Unregister(number) => {
+                self.agent.unregister(now, &number);
+                self.reply(id, CallReply::Done);
+            }
+            CallRequest::Registrations => self.query_registrations(now, id),
+            CallRequest::UseRegistrars(registrars) => {
+                self.registrars = registrars;
+                self.reply(id, CallReply::Done);
+            }
             CallRequest::Drain => {
                 self.draining = true;
+                // Whoever calls from now on is served elsewhere, or not at all.
+                self.agent.unregister_all(now);
                 self.reply(id, CallReply::Done);
             }
             CallRequest::EndAll => {
@@ -440,6 +468,7 @@ impl Calls {
         while let Some(event) = self.agent.poll_event() {
             self.handle_agent_event(now, event);
         }
+        self.log_registrations(now);
     }
 
     fn handle_agent_event(&mut self, now: Instant, event: Event) {
@@ -547,28 +576,6 @@ impl Calls {
         let session = self.calls.get_mut(&call)?.session.take()?;
         self.sessions.remove(&session);
         Some(session)
-    }
-
-    /// Why no new call is taken at all, as the metric's label.
-    pub(super) fn closed(&self) -> Option<&'static str> {
-        match (self.draining, self.overloaded || self.congested) {
-            (true, _) => Some("draining"),
-            (false, true) => Some("overloaded"),
-            (false, false) => None,
-        }
-    }
-
-    /// A place for one more call, unless a limit forbids it.
-    pub(super) fn take_place(
-        &self,
-        now: Instant,
-        app: &AppId,
-        number: Option<&Number>,
-        peer: SocketAddr,
-    ) -> Result<(Permit, InCall), LimitExceeded> {
-        let own = self.book.app(app).map(|app| app.limits).unwrap_or_default();
-        let permit = self.settings.limits.take(now, app, own, number)?;
-        Ok((permit, self.settings.scanners.in_call(peer.ip())))
     }
 
     pub(super) fn phase(&self, call: CallId) -> Option<&Phase> {

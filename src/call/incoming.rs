@@ -10,7 +10,7 @@ use crate::call::calls::{Calls, RETRY_AFTER_SECONDS};
 use crate::call::description;
 use crate::call::event::{Arrival, CallEventKind};
 use crate::call::in_dialog::NO_COMMON_SECURITY;
-use crate::call::limits::{LimitExceeded, LimitKind, LimitScope, Permit};
+use crate::call::limits::{LimitExceeded, Permit};
 use crate::call::request::{CallError, CallReply, Direction, Stream};
 use crate::call::room::{LegAddress, Place, RoomRequest};
 use crate::call::scanners::InCall;
@@ -23,8 +23,6 @@ use crate::sip::uri::Uri;
 
 /// Nobody acted upon the call in time: 480 Temporarily Unavailable.
 const NOBODY_ANSWERED: u16 = 480;
-/// The number has as many calls as it may (RFC 3261 section 21.4.24).
-const BUSY: u16 = 486;
 /// The application ended a call it had not accepted: 486 Busy Here, which
 /// leaves a forking proxy its other branches (RFC 3261 section 16.7).
 pub(super) const DECLINED: u16 = 486;
@@ -41,7 +39,12 @@ impl Calls {
         let to_user = user_of(&invite.request_uri);
         let header_user = user_of(&invite.to.uri);
         let candidates = [to_user.as_str(), header_user.as_str()];
-        let number = match self.book.admit(&candidates, invite.source.ip()) {
+        let source = invite.source.ip();
+        let admitted = self.book.admit(&candidates, source).or_else(|refusal| {
+            let registered = self.called_by_registrar(&candidates, source, &refusal);
+            registered.ok_or(refusal)
+        });
+        let number = match admitted {
             Ok(number) => number,
             Err(refusal) => {
                 info!(
@@ -105,9 +108,7 @@ impl Calls {
         }
     }
 
-    /// One call more than a limit allows. A number that has its calls is busy
-    /// (486), which leaves the caller's other numbers alone; an app or a
-    /// gateway that has them is unavailable for a while (503).
+    /// One call more than a limit allows.
     fn limited(
         &mut self,
         now: Instant,
@@ -115,10 +116,7 @@ impl Calls {
         invite: &IncomingInvite,
         exceeded: &LimitExceeded,
     ) {
-        let code = match (&exceeded.scope, exceeded.kind) {
-            (LimitScope::Number(_), LimitKind::Calls) => BUSY,
-            _ => 503,
-        };
+        let code = exceeded.sip_code();
         info!(
             source = %invite.source,
             sip_call_id = %invite.sip_call_id,

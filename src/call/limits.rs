@@ -58,6 +58,16 @@ pub struct LimitExceeded {
 }
 
 impl LimitExceeded {
+    /// What a caller is told. A number that has its calls is busy (486, RFC
+    /// 3261 section 21.4.24), which leaves the caller's other numbers alone; an
+    /// app or a gateway that has them is unavailable for a while (503).
+    pub fn sip_code(&self) -> u16 {
+        match (&self.scope, self.kind) {
+            (LimitScope::Number(_), LimitKind::Calls) => 486,
+            _ => 503,
+        }
+    }
+
     /// The metric's label.
     pub fn label(&self) -> &'static str {
         match (&self.scope, self.kind) {
@@ -92,12 +102,12 @@ impl std::fmt::Display for LimitExceeded {
 /// The counts.
 #[derive(Debug)]
 pub struct Limits {
-    settings: LimitSettings,
     table: Mutex<Table>,
 }
 
 #[derive(Debug, Default)]
 struct Table {
+    settings: LimitSettings,
     counts: HashMap<LimitScope, Count>,
     sweep_at: usize,
 }
@@ -120,9 +130,17 @@ impl Limits {
     /// Nothing counted yet.
     pub fn new(settings: LimitSettings) -> Arc<Self> {
         Arc::new(Limits {
-            settings,
-            table: Mutex::default(),
+            table: Mutex::new(Table {
+                settings,
+                ..Table::default()
+            }),
         })
+    }
+
+    /// From now on these count. Calls that are there go on counting, also past
+    /// a lower limit: it refuses new ones until enough have ended.
+    pub fn use_settings(&self, settings: LimitSettings) {
+        self.lock().settings = settings;
     }
 
     /// One more call of this app, and of this number where it is one of the
@@ -134,26 +152,11 @@ impl Limits {
         app_limits: CallLimits,
         number: Option<&Number>,
     ) -> Result<Permit, LimitExceeded> {
-        let mut wanted = vec![
-            (LimitScope::All, self.settings.all),
-            (
-                LimitScope::App(app.clone()),
-                app_limits.or(self.settings.per_app),
-            ),
-        ];
-        if let Some(number) = number {
-            wanted.push((
-                LimitScope::Number(comparable(&number.number)),
-                number.limits.or(self.settings.per_number),
-            ));
-        }
         let mut table = self.lock();
         table.sweep(now);
-        // The number first: what is said is the nearest limit, and nothing is
-        // taken before all allow it.
-        for (scope, limits) in wanted.iter().rev() {
-            table.check(now, scope, *limits)?;
-        }
+        let wanted = table.wanted(app, app_limits, number);
+        // Nothing is taken before all allow it.
+        table.check_all(now, &wanted)?;
         let mut scopes = Vec::with_capacity(wanted.len());
         for (scope, limits) in wanted {
             table.count(now, &scope, limits);
@@ -164,6 +167,20 @@ impl Limits {
             limits: self.clone(),
             scopes,
         })
+    }
+
+    /// Which limit would refuse one more such call, as [`Limits::take`] would;
+    /// nothing is counted.
+    pub fn would_exceed(
+        &self,
+        now: Instant,
+        app: &AppId,
+        app_limits: CallLimits,
+        number: Option<&Number>,
+    ) -> Option<LimitExceeded> {
+        let table = self.lock();
+        let wanted = table.wanted(app, app_limits, number);
+        table.check_all(now, &wanted).err()
     }
 
     /// A lock whose holder panicked still guards whole data: every change
@@ -185,6 +202,35 @@ impl Drop for Permit {
 }
 
 impl Table {
+    /// What a call counts for, and what is allowed there.
+    fn wanted(
+        &self,
+        app: &AppId,
+        app_limits: CallLimits,
+        number: Option<&Number>,
+    ) -> Vec<(LimitScope, CallLimits)> {
+        let of_app = app_limits.or(self.settings.per_app);
+        let mut wanted = vec![
+            (LimitScope::All, self.settings.all),
+            (LimitScope::App(app.clone()), of_app),
+        ];
+        if let Some(number) = number {
+            let scope = LimitScope::Number(comparable(&number.number));
+            wanted.push((scope, number.limits.or(self.settings.per_number)));
+        }
+        wanted
+    }
+
+    /// The number first: what is said is the nearest limit.
+    fn check_all(
+        &self,
+        now: Instant,
+        wanted: &[(LimitScope, CallLimits)],
+    ) -> Result<(), LimitExceeded> {
+        let mut wanted = wanted.iter().rev();
+        wanted.try_for_each(|(scope, limits)| self.check(now, scope, *limits))
+    }
+
     fn check(
         &self,
         now: Instant,
@@ -357,6 +403,52 @@ mod tests {
         assert!(take("b").is_err());
         drop(first);
         assert!(take("b").is_ok());
+    }
+
+    #[test]
+    fn a_limit_that_changes_finds_the_calls_that_are_there() {
+        let of_calls = |calls| LimitSettings {
+            per_app: limits(calls, None),
+            ..LimitSettings::default()
+        };
+        let book = Limits::new(of_calls(None));
+        let now = Instant::now();
+        let app = AppId::new("a");
+        let take = || book.take(now, &app, CallLimits::default(), None);
+        let would = || book.would_exceed(now, &app, CallLimits::default(), None);
+        let (first, second, third) = (take().unwrap(), take().unwrap(), take().unwrap());
+        book.use_settings(of_calls(Some(2)));
+        assert_eq!(would().map(|exceeded| exceeded.limit), Some(2));
+        drop(first);
+        assert!(take().is_err());
+        drop(second);
+        assert_eq!(would(), None);
+        let _fourth = take().unwrap();
+        assert!(take().is_err());
+        book.use_settings(of_calls(Some(3)));
+        let _fifth = take().unwrap();
+        assert!(take().is_err());
+        drop(third);
+        assert!(take().is_ok());
+    }
+
+    #[test]
+    fn a_rate_that_changes_begins_with_what_is_left_of_the_old_one() {
+        let of_rate = |rate| LimitSettings {
+            all: limits(None, rate),
+            ..LimitSettings::default()
+        };
+        let book = Limits::new(of_rate(Some(10)));
+        let now = Instant::now();
+        let app = AppId::new("a");
+        let begins = |at| book.take(at, &app, CallLimits::default(), None).is_ok();
+        assert!((0..10).all(|_| begins(now)) && !begins(now));
+        book.use_settings(of_rate(Some(100)));
+        assert!(!begins(now));
+        let soon = now + Duration::from_millis(50);
+        assert_eq!((0..10).filter(|_| begins(soon)).count(), 5);
+        book.use_settings(of_rate(None));
+        assert!((0..1_000).all(|_| begins(soon)));
     }
 
     #[test]

@@ -16,6 +16,7 @@
 //! | `description` | between SDP and the leg table |
 //! | `request`, `event` | the words spoken with the api |
 
+mod admission;
 mod arrange;
 mod calls;
 mod description;
@@ -30,6 +31,7 @@ mod outgoing;
 mod output;
 mod ports;
 mod query;
+mod registering;
 pub mod request;
 pub mod room;
 mod room_message;

@@ -1,5 +1,6 @@
 //! Outgoing calls, from the request to the answer.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -227,39 +228,16 @@ impl Calls {
 /// The INVITE that dials.
 pub(super) fn outgoing_invite(
     dial: &Dial,
-    listeners: &[std::net::SocketAddr],
+    listeners: &[SocketAddr],
     body: Body,
 ) -> Result<OutgoingInvite, CallError> {
-    let ipv6 = dial.destination.is_ipv6();
-    let listener = listeners
-        .iter()
-        .position(|listener| listener.is_ipv6() == ipv6)
-        .ok_or_else(|| CallError::Invalid {
-            field: "sip_server",
-            reason: format!(
-                "{} is an {} address, and the gateway has no SIP listener of that family; add one to sip.listen",
-                dial.destination.ip(),
-                if ipv6 { "IPv6" } else { "IPv4" },
-            ),
-        })?;
-    let invalid = |field| {
-        move |error: Malformed| CallError::Invalid {
-            field,
-            reason: format!("{error}; host, host:port or a sip: URI is expected"),
-        }
-    };
-    let (host, port): (Host, Option<u16>) =
-        parse_host_port(&dial.sip_server).map_err(invalid("sip_server"))?;
-    let proxy = match &dial.sip_proxy {
-        None => None,
-        Some(proxy) => Some(Uri::parse(proxy).map_err(invalid("sip_proxy"))?),
-    };
+    let (host, port) = parse_server(&dial.sip_server)?;
     let address = |user: &str, port| NameAddr::new(Uri::sip(Some(user), host.clone(), port));
     Ok(OutgoingInvite {
-        listener: ListenerId(listener as u8),
+        listener: listener_for(listeners, dial.destination)?,
         destination: dial.destination,
         request_uri: Uri::sip(Some(&dial.to_number), host.clone(), port),
-        proxy,
+        proxy: parse_proxy(dial.sip_proxy.as_deref())?,
         from: address(&dial.from_number, None),
         to: address(&dial.to_number, None),
         auth: dial.sip_auth.as_ref().map(|auth| Credentials {
@@ -269,4 +247,41 @@ pub(super) fn outgoing_invite(
         body,
         ring_timeout: dial.answer_timeout,
     })
+}
+
+/// The first of our sockets that can send there.
+pub(super) fn listener_for(
+    listeners: &[SocketAddr],
+    destination: SocketAddr,
+) -> Result<ListenerId, CallError> {
+    let ipv6 = destination.is_ipv6();
+    let mut listeners = listeners.iter();
+    let found = listeners.position(|listener| listener.is_ipv6() == ipv6);
+    let found = found.ok_or_else(|| CallError::Invalid {
+        field: "sip_server",
+        reason: format!(
+            "{} is an {} address, and the gateway has no SIP listener of that family; add one to sip.listen",
+            destination.ip(),
+            if ipv6 { "IPv6" } else { "IPv4" },
+        ),
+    })?;
+    Ok(ListenerId(found as u8))
+}
+
+/// Host and port of `sip_server`.
+pub(super) fn parse_server(text: &str) -> Result<(Host, Option<u16>), CallError> {
+    parse_host_port(text).map_err(|error| invalid("sip_server", &error))
+}
+
+/// `sip_proxy`.
+pub(super) fn parse_proxy(text: Option<&str>) -> Result<Option<Uri>, CallError> {
+    let parse = |text| Uri::parse(text).map_err(|error| invalid("sip_proxy", &error));
+    text.map(parse).transpose()
+}
+
+fn invalid(field: &'static str, error: &Malformed) -> CallError {
+    CallError::Invalid {
+        field,
+        reason: format!("{error}; host, host:port or a sip: URI is expected"),
+    }
 }

@@ -5,8 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::book::{Book, Hook, SipAuth};
+pub use crate::call::admission::Admission;
 pub use crate::call::histogram::Histogram;
 pub use crate::call::limits::{LimitExceeded, LimitKind, LimitScope};
+pub use crate::call::registering::{Registrars, RegistrationPlan, RegistrationSnapshot};
+pub use crate::call::settings::Guards;
 pub use crate::call::sound::{PlayEnd, Turned};
 use crate::clock::WallClock;
 use crate::ids::{AppId, CallId, PlayId, RecordingId, RoomKey};
@@ -62,6 +65,30 @@ pub enum CallRequest {
     /// From now on incoming calls that nobody acts upon within this are
     /// refused. Answered with [`CallReply::Done`].
     UseAnswerTimeout(Duration),
+    /// From now on these limits and guards count. Answered with
+    /// [`CallReply::Done`].
+    UseGuards(Box<Guards>),
+    /// Whether the shard would let a call in just now, as far as that is not
+    /// the number book's affair. Nothing is counted. Answered with
+    /// [`CallReply::Admission`].
+    Admission {
+        /// Where it would come from.
+        source: IpAddr,
+        /// What it would call.
+        number: String,
+    },
+    /// Keep a registration of a number, in place of its former one. Answered
+    /// with [`CallReply::Done`].
+    Register(Box<RegistrationPlan>),
+    /// Give the registration of this number up. Answered with
+    /// [`CallReply::Done`].
+    Unregister(Arc<str>),
+    /// How this shard's registrations stand. Answered with
+    /// [`CallReply::Registrations`].
+    Registrations,
+    /// From now on calls from these addresses are allowed to the numbers that
+    /// are registered there. Answered with [`CallReply::Done`].
+    UseRegistrars(Arc<Registrars>),
     /// Counters for the metrics. Answered with [`CallReply::Counters`].
     Counters,
     /// Refuse new calls from now on (503 with Retry-After). Answered with
@@ -333,6 +360,10 @@ pub enum CallReply {
     Turned(Turned),
     /// The recording that was meant.
     Recording(RecordingId),
+    /// Whether it would let a call in.
+    Admission(Admission),
+    /// Registrations.
+    Registrations(Vec<RegistrationSnapshot>),
     /// Counters.
     Counters(Box<ShardCounters>),
     /// Refused, and why.
@@ -640,6 +671,8 @@ pub struct ShardCounters {
     /// SIP sessions alive now: those of calls, and those whose BYE waits for
     /// its answer.
     pub sip_sessions: u64,
+    /// Registrations that are being given up.
+    pub registrations_leaving: u64,
     /// Media legs alive now.
     pub legs: u64,
     /// RTP port pairs that may still be opened.

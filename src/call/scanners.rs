@@ -52,7 +52,6 @@ impl Default for ScannerSettings {
 /// What is counted and who is banned.
 #[derive(Debug)]
 pub struct Scanners {
-    settings: ScannerSettings,
     /// So that a datagram costs nothing while nobody is banned.
     banned: AtomicUsize,
     inner: Mutex<Inner>,
@@ -60,6 +59,7 @@ pub struct Scanners {
 
 #[derive(Debug)]
 struct Inner {
+    settings: ScannerSettings,
     suspects: Recent<Suspect>,
     bans: Recent<Instant>,
     /// Peers of calls that are alive, with how many.
@@ -84,15 +84,27 @@ impl Scanners {
     /// Nobody is banned yet.
     pub fn new(settings: ScannerSettings) -> Arc<Self> {
         Arc::new(Scanners {
-            settings,
             banned: AtomicUsize::new(0),
             inner: Mutex::new(Inner {
+                settings,
                 suspects: Recent::new(MAX_SOURCES),
                 bans: Recent::new(MAX_SOURCES),
                 in_calls: HashMap::new(),
                 total: 0,
             }),
         })
+    }
+
+    /// From now on these count. Bans that are there last as long as they were
+    /// given for, unless nobody is to be banned any more.
+    pub fn use_settings(&self, settings: ScannerSettings) {
+        let mut inner = self.lock();
+        if !settings.enabled {
+            inner.suspects = Recent::new(MAX_SOURCES);
+            inner.bans = Recent::new(MAX_SOURCES);
+            self.banned.store(0, Ordering::Relaxed);
+        }
+        inner.settings = settings;
     }
 
     /// Whether a datagram from here is to be dropped unread.
@@ -107,40 +119,38 @@ impl Scanners {
             .get(&host(source))
             .is_some_and(|until| now < *until);
         // A host's whole network is banned; a neighbour may be expected.
-        is_banned && !self.is_expected(&inner, source, book)
+        is_banned && !inner.is_expected(source, book)
     }
 
     /// A bad request has come from here.
     pub fn bad_request(&self, now: Instant, source: IpAddr, book: &Book) {
         let source = source.to_canonical();
-        if !self.settings.enabled {
-            return;
-        }
         let mut inner = self.lock();
-        if self.is_expected(&inner, source, book) {
+        if !inner.settings.enabled || inner.is_expected(source, book) {
             return;
         }
         let host = host(source);
         let suspect = match inner.suspects.get(&host) {
-            Some(suspect) if now.duration_since(suspect.since) < self.settings.window => Suspect {
+            Some(suspect) if now.duration_since(suspect.since) < inner.settings.window => Suspect {
                 bad: suspect.bad + 1,
                 ..*suspect
             },
             Some(_) | None => Suspect { since: now, bad: 1 },
         };
-        if suspect.bad < self.settings.threshold {
+        if suspect.bad < inner.settings.threshold {
             inner.suspects.put(host, suspect);
             return;
         }
         inner.suspects.remove(&host);
-        inner.bans.put(host, now + self.settings.ban);
+        let ban = inner.settings.ban;
+        inner.bans.put(host, now + ban);
         inner.total += 1;
         self.banned.store(inner.bans.len(), Ordering::Relaxed);
         drop(inner);
         warn!(
             source = %source,
             bad_requests = suspect.bad,
-            seconds = self.settings.ban.as_secs(),
+            seconds = ban.as_secs(),
             "source banned: its SIP is dropped unread"
         );
     }
@@ -179,17 +189,19 @@ impl Scanners {
         self.lock().total
     }
 
-    fn is_expected(&self, inner: &Inner, source: IpAddr, book: &Book) -> bool {
-        let never = &self.settings.never_ban;
-        inner.in_calls.contains_key(&source)
-            || never.iter().any(|net| net.contains(&source))
-            || book.expects(source)
-    }
-
     /// A lock whose holder panicked still guards whole data: every change
     /// under it is a single step.
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn is_expected(&self, source: IpAddr, book: &Book) -> bool {
+        let never = &self.settings.never_ban;
+        self.in_calls.contains_key(&source)
+            || never.iter().any(|net| net.contains(&source))
+            || book.expects(source)
     }
 }
 
@@ -380,6 +392,25 @@ mod tests {
         assert_eq!(recent.get(&ip("192.0.2.1")), Some(&3));
         assert_eq!(recent.get(&ip("192.0.2.2")), None);
         assert_eq!((recent.len(), recent.order.len()), (2, 2));
+    }
+
+    #[test]
+    fn settings_that_change_count_for_the_next_bad_request_and_off_lifts_all_bans() {
+        let (scanners, book) = (scanners(&[]), Book::default());
+        assert!(banned_after(&scanners, &book, "192.0.2.1", 3));
+        scanners.use_settings(ScannerSettings {
+            threshold: 5,
+            ..ScannerSettings::default()
+        });
+        assert!(scanners.is_banned(Instant::now(), ip("192.0.2.1"), &book));
+        assert!(!banned_after(&scanners, &book, "192.0.2.2", 4));
+        assert!(banned_after(&scanners, &book, "192.0.2.2", 1));
+        scanners.use_settings(ScannerSettings {
+            enabled: false,
+            ..ScannerSettings::default()
+        });
+        assert!(!banned_after(&scanners, &book, "192.0.2.2", 9));
+        assert_eq!((scanners.banned(), scanners.total()), (0, 2));
     }
 
     #[test]

@@ -210,6 +210,7 @@ pub struct Number {
     pub sip_server: Setting<String>,
     pub sip_proxy: Setting<String>,
     pub sip_auth: Setting<Auth>,
+    pub register: Setting<bool>,
     pub srtp: Setting<String>,
     pub srtp_keying: Setting<String>,
     pub max_calls: Setting<Whole>,

@@ -8,7 +8,8 @@ use toml::Spanned;
 use crate::book::values::{self as book_values, nearest};
 use crate::book::{
     Answering, App, Book, CallLimits, CallerAuth, DEFAULT_ANSWER_PEER, DigestAlgorithm, Hook,
-    HookContentType, Number, Outgoing, SipAuth, SipServer, SoundRecord, SoundSource, comparable,
+    HookContentType, Number, Outgoing, REGISTER_WHERE, SipAuth, SipServer, SoundRecord,
+    SoundSource, comparable,
 };
 use crate::ids::AppId;
 
@@ -106,6 +107,7 @@ fn number(
             sip_server: read_server(source, &record.sip_server)?,
             sip_proxy: read_server(source, &record.sip_proxy)?,
             sip_auth: read_auth(source, &record.sip_auth)?,
+            register: read_register(source, record)?,
         },
         srtp: read_word(source, &record.srtp, values::srtp)?,
         srtp_keying: read_word(source, &record.srtp_keying, values::srtp_keying)?,
@@ -135,6 +137,16 @@ fn read_sound(
             let problem = "names no sound; write { asset = \"hold.wav\" } or { url = \"https://example.com/hold.mp3\" }";
             Err(source.error(setting.span(), problem))
         }
+    }
+}
+
+fn read_register(source: &Source<'_>, record: &file::Number) -> Result<bool, ConfigError> {
+    match &record.register {
+        Some(register) if *register.get_ref() && record.sip_server.is_none() => {
+            Err(source.error(register.span(), REGISTER_WHERE.to_string()))
+        }
+        Some(register) => Ok(*register.get_ref()),
+        None => Ok(false),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a shard has counted, in the metrics' words.
 
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use crate::call::Calls;
 use crate::call::request::{Histogram, Sample, SampleValue, ShardCounters};
@@ -64,6 +65,8 @@ pub struct Sources<'a> {
     pub waiting: [usize; 2],
     pub overloaded: bool,
     pub hep: Option<&'a HepCounters>,
+    /// What time it is.
+    pub now: Instant,
     /// Tells what all shards share; one of them does.
     pub shared: bool,
 }
@@ -206,6 +209,7 @@ pub fn collect(sources: &Sources<'_>) -> ShardCounters {
         calls: calls.len() as u64,
         rooms: rooms.len() as u64,
         sip_sessions: calls.agent().sessions() as u64,
+        registrations_leaving: calls.registrations_leaving(sources.now),
         legs: rooms.legs() as u64,
         free_port_pairs: (pool.capacity() - pool.in_use()) as u64,
         totals,
@@ -229,6 +233,10 @@ fn samples(sources: &Sources<'_>) -> Vec<Sample> {
     for (state, count) in calls.by_state() {
         let labels = [("state", state.label())];
         sample("calls_in_state", &labels, SampleValue::Gauge(count));
+    }
+    for (standing, count) in calls.registrations(sources.now) {
+        let labels = [("state", standing.label())];
+        sample("sip_registrations", &labels, SampleValue::Gauge(count));
     }
     let tally = calls.tally();
     for (direction, code, count) in tally.results() {

@@ -15,7 +15,8 @@ const GOODBYE: Duration = Duration::from_secs(2);
 
 impl RunningShards {
     /// Refuses new calls, waits up to `patience` for the others to end, ends
-    /// the rest, and waits a moment for their BYEs to be answered.
+    /// the rest, and waits a moment for their BYEs and for the registrations
+    /// that are given up to be answered.
     pub async fn drain(&self, patience: Duration) {
         self.tell_all(&CallRequest::Drain).await;
         if !self.wait_until(patience, |left| left.calls == 0).await {
@@ -23,8 +24,10 @@ impl RunningShards {
             info!("{left} calls are left and are ended now");
             self.tell_all(&CallRequest::EndAll).await;
         }
-        self.wait_until(GOODBYE, |left| left.sip_sessions == 0)
-            .await;
+        self.wait_until(GOODBYE, |left| {
+            left.sip_sessions == 0 && left.registrations_leaving == 0
+        })
+        .await;
     }
 
     async fn wait_until(

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 
 use crate::call::request::{CallReply, CallRequest};
 use crate::ids::{AppId, RoomKey, ShardId};
+use crate::sip::routing;
 
 /// How many messages wait for a shard before the next one is refused.
 pub const MAILBOX_CAPACITY: usize = 16_384;
@@ -147,6 +148,11 @@ impl Shards {
     /// The shard on which the room lives, with all its legs.
     pub fn of_room(&self, room: &RoomKey) -> ShardId {
         room_shard(&room.app, &room.name, self.count())
+    }
+
+    /// The shard that keeps the registration of this number.
+    pub fn of_number(&self, number: &str) -> ShardId {
+        routing::by_call_id(number.as_bytes(), self.count())
     }
 
     /// Asks a shard and waits for its reply.

@@ -10,13 +10,14 @@
 //! | `outbox` | the way of events to the api |
 //! | `ports` | the rooms' sockets |
 //! | `web` | the ports that WebRTC peers share |
-//! | `overload` | when new calls are refused |
+//! | `overload`, `guards` | when new calls are refused |
 //! | `capture` | copies of SIP messages for the capture server |
 //! | `counters` | what the metrics are made of |
 
 mod capture;
 mod counters;
 mod draining;
+pub mod guards;
 pub mod mailbox;
 mod outbox;
 mod overload;

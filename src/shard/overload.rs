@@ -33,10 +33,16 @@ impl Overload {
         }
     }
 
+    /// From now on more than this is late.
+    pub fn use_bound(&mut self, bound: Duration) {
+        self.bound = bound;
+    }
+
     /// A turn that ended at `now` worked for `worked`; `emptied` says whether
     /// it has emptied its mailboxes. True while the shard is overloaded.
     pub fn turn(&mut self, now: Instant, worked: Duration, emptied: bool) -> bool {
         if self.bound.is_zero() {
+            *self = Overload::new(self.bound);
             return false;
         }
         self.behind = match (emptied, self.behind) {
@@ -132,6 +138,18 @@ mod tests {
         let states = states(&turns);
         // Late from 110 ms on, overloaded an interval later.
         assert_eq!(states.iter().position(|overloaded| *overloaded), Some(31));
+    }
+
+    #[test]
+    fn a_bound_that_becomes_zero_ends_an_overload() {
+        let (start, mut overload) = (Instant::now(), Overload::new(BOUND));
+        assert!(!overload.turn(start, SLOW, true));
+        let later = start + INTERVAL;
+        assert!(overload.turn(later, SLOW, true));
+        overload.use_bound(Duration::ZERO);
+        assert!(!overload.turn(later, SLOW, true));
+        overload.use_bound(BOUND);
+        assert!(!overload.turn(later, SLOW, true));
     }
 
     #[test]

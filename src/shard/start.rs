@@ -11,10 +11,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::mpsc;
 
-use crate::book::{Book, CallLimits};
+use crate::book::Book;
 use crate::call::event::CallEvent;
 use crate::call::room::{RoomSettings, Rooms};
-use crate::call::settings::{LimitSettings, Limits, ScannerSettings, Scanners};
+use crate::call::settings::{Limits, Scanners};
 use crate::call::web_peer::WebSettings;
 use crate::call::{CallSettings, Calls, RoomBackend};
 use crate::clock::WallClock;
@@ -26,6 +26,7 @@ use crate::io::{Backend, BackendChoice, BackendSettings, PortPool, affinity, soc
 use crate::keying::Srtp;
 use crate::media::{DtlsEngine, Table, TableSettings};
 use crate::shard::capture::Capture;
+use crate::shard::guards::guards;
 use crate::shard::mailbox::{Mailbox, Receiver, Shards, Wake, room_shard};
 use crate::shard::outbox::Outbox;
 use crate::shard::overload::Overload;
@@ -161,8 +162,9 @@ pub fn start(
     let port_settings = port_settings(config, &bound);
     let mut shared = web::bind(config, &port_settings, &bound, count)?;
     let dtls = OpenSslEngine::new().map_err(|error| StartError::Certificate(error.to_string()))?;
-    let limits = Limits::new(limit_settings(config));
-    let scanners = Scanners::new(scanner_settings(&config.scanners));
+    let guards = guards(config);
+    let limits = Limits::new(guards.limits);
+    let scanners = Scanners::new(guards.scanners);
     let (hep, hep_thread) = match &config.hep {
         None => (None, None),
         Some(hep) => {
@@ -485,27 +487,6 @@ fn port_settings(config: &Config, bound: &[SocketAddr]) -> PortSettings {
         bind_v6,
         advertised_v4: advertised(bind_v4),
         advertised_v6: advertised(bind_v6),
-    }
-}
-
-fn limit_settings(config: &Config) -> LimitSettings {
-    LimitSettings {
-        all: CallLimits {
-            max_calls: u32::try_from(config.calls.max_calls).ok(),
-            max_calls_per_second: config.limits.max_calls_per_second,
-        },
-        per_app: config.limits.per_app,
-        per_number: config.limits.per_number,
-    }
-}
-
-fn scanner_settings(config: &config::Scanners) -> ScannerSettings {
-    ScannerSettings {
-        enabled: config.enabled,
-        threshold: config.threshold,
-        window: config.window,
-        ban: config.ban,
-        never_ban: config.never_ban.clone(),
     }
 }
 

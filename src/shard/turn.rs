@@ -277,6 +277,7 @@ impl Turn {
                 }),
                 CallRequest::Counters => {
                     let counters = counters::collect(&Sources {
+                        now,
                         calls: &self.inside.calls,
                         rooms: &self.inside.rooms,
                         turn: &self.inside.counters,
@@ -293,8 +294,10 @@ impl Turn {
                 CallRequest::Web(request) => Some(self.ask_web(now, request)),
                 CallRequest::Sound(request) => Some(self.inside.rooms.handle_sound(now, request)),
                 request => {
-                    if matches!(request, CallRequest::EndAll) {
-                        self.end_web(now);
+                    match &request {
+                        CallRequest::EndAll => self.end_web(now),
+                        CallRequest::UseGuards(guards) => self.overload.use_bound(guards.max_lag),
+                        _ => {}
                     }
                     self.next_request += 1;
                     let id = RequestId(self.next_request);

@@ -174,6 +174,11 @@ impl Headers {
         self.seconds(&HeaderName::Expires)
     }
 
+    /// Min-Expires in seconds.
+    pub fn min_expires(&self) -> Option<u32> {
+        self.seconds(&HeaderName::MinExpires)
+    }
+
     /// Retry-After in seconds, without its comment and parameters.
     pub fn retry_after(&self) -> Option<u32> {
         self.seconds(&HeaderName::RetryAfter)

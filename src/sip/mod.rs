@@ -6,8 +6,8 @@
 //! is asked ([`via`], [`name_addr`], [`uri`]); [`print`](mod@print) writes one
 //! back. [`routing`] finds the shard that owns a datagram before anything is
 //! parsed, [`digest`] is authentication both ways. Behaviour: [`transaction`]
-//! holds the state machines of one request each, [`agent`] all that a call
-//! needs of SIP.
+//! holds the state machines of one request each, [`registration`] that of a
+//! registration at a registrar, [`agent`] all that a call needs of SIP.
 
 mod accessors;
 pub mod agent;
@@ -24,6 +24,7 @@ pub mod outbox;
 pub mod params;
 pub mod parse;
 pub mod print;
+pub mod registration;
 pub mod routing;
 pub mod status;
 pub mod text;

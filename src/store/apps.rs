@@ -19,6 +19,8 @@ pub struct StoredApp {
     pub previous: Option<(String, u64)>,
     /// When it was added, milliseconds since the Unix epoch.
     pub created_ms: u64,
+    /// Its own limits.
+    pub limits: CallLimits,
 }
 
 impl fmt::Debug for StoredApp {
@@ -33,7 +35,7 @@ impl StoredApp {
         App {
             id: AppId::new(&self.app_id),
             secret: self.secret.clone(),
-            limits: CallLimits::default(),
+            limits: self.limits,
         }
     }
 }
@@ -45,7 +47,8 @@ impl StoredApp {
 pub fn all(connection: &Connection) -> rusqlite::Result<Vec<StoredApp>> {
     connection
         .prepare_cached(
-            "SELECT app_id, secret, previous_secret, previous_until_ms, created_ms
+            "SELECT app_id, secret, previous_secret, previous_until_ms, created_ms,
+                    max_calls, max_calls_per_second
              FROM apps ORDER BY app_id",
         )?
         .query_map([], read)?
@@ -64,14 +67,17 @@ pub fn put(connection: &Connection, app: &StoredApp) -> rusqlite::Result<()> {
     connection
         .execute(
             "INSERT OR REPLACE INTO apps
-             (app_id, secret, previous_secret, previous_until_ms, created_ms)
-             VALUES (?, ?, ?, ?, ?)",
+             (app_id, secret, previous_secret, previous_until_ms, created_ms,
+              max_calls, max_calls_per_second)
+             VALUES (?, ?, ?, ?, ?, ?, ?)",
             params![
                 app.app_id,
                 app.secret,
                 previous,
                 until,
-                app.created_ms as i64
+                app.created_ms as i64,
+                app.limits.max_calls,
+                app.limits.max_calls_per_second,
             ],
         )
         .map(drop)
@@ -94,5 +100,9 @@ fn read(row: &Row<'_>) -> rusqlite::Result<StoredApp> {
         secret: row.get(1)?,
         previous: secret.zip(until.map(|until| until as u64)),
         created_ms: row.get::<_, i64>(4)? as u64,
+        limits: CallLimits {
+            max_calls: row.get(5)?,
+            max_calls_per_second: row.get(6)?,
+        },
     })
 }

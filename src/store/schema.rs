@@ -13,6 +13,7 @@ const STEPS: &[&str] = &[
     include_str!("schema/02_outbox.sql"),
     include_str!("schema/03_records.sql"),
     include_str!("schema/05_assets.sql"),
+    include_str!("schema/06_app_limits.sql"),
 ];
 
 /// Takes the steps that the database lacks, all or none of them.

@@ -34,7 +34,7 @@ globalThis.fakeAdmin = (() => {
       { app_id: 'support', origin: 'admin', ignored: null, numbers: 2, live_calls: 3, created_ms: minutes(9000), editable: true },
     ],
     numbers: [
-      number({ number: '+4930200100', app_id: 'support', subnets: ['198.51.100.0/24'], hook: 'https://support.example.com/calls', hook_content_type: 'Json', sip_server: 'sips:trunk.example.com' }),
+      number({ number: '+4930200100', app_id: 'support', subnets: ['198.51.100.0/24'], hook: 'https://support.example.com/calls', hook_content_type: 'Json', sip_server: 'trunk.example.com', register: true, max_calls: 30 }),
       number({ number: '+4930200101', app_id: 'support', subnets: ['198.51.100.0/24', '203.0.113.0/24', '2001:db8::/48'], auth: { username: 'desk-2', password_set: true, algorithms: ['MD5'] }, client_id: 'desk' }),
       number({ number: '+4930200300', app_id: 'billing', origin: 'sync', editable: false, subnets: ['203.0.113.8/32'], hook: 'https://billing.example.com/hook' }),
       number({ number: '600', origin: 'config', editable: false, subnets: ['0.0.0.0/0'], answer: 'echo' }),
@@ -124,6 +124,10 @@ globalThis.fakeAdmin = (() => {
       fake.apps.push({ app_id, origin: 'admin', ignored: null, numbers: 0, live_calls: 0, created_ms: Date.now(), editable: true });
       return { app_id, app_secret: 'secret-shown-once' };
     },
+    'PUT apps/*': ({ max_calls, max_calls_per_second }, [app_id]) => {
+      Object.assign(one(fake.apps, (each) => each.app_id === app_id), { max_calls, max_calls_per_second });
+    },
+    'GET registrations': () => ({ registrations: fake.numbers.filter((each) => each.register).map((each) => ({ number: each.number, app_id: each.app_id, registrar: each.sip_server, address: '192.0.2.9:5060', state: 'failed', last_code: 401, registered_until_ms: null, next_attempt_ms: Date.now() + 40_000, problem: null })) }),
     'POST apps/*/rotate': ({ overlap_s }, [app_id]) => {
       const app = one(fake.apps, (each) => each.app_id === app_id);
       app.previous_secret_until_ms = Date.now() + overlap_s * 1000;

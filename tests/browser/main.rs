@@ -7,6 +7,7 @@ mod support;
 
 mod access;
 mod chromium;
+mod docs;
 mod joining;
 mod network;
 mod page;

@@ -301,6 +301,7 @@ fn a_new_gateway_is_set_up_with_its_setup_code() {
     browser.wait_for_text("main h1", "Apps");
     browser.click("button:has-text('New app')");
     browser.fill("[name=app_id]", "acme");
+    browser.fill("[name=max_calls]", "20");
     browser.press("Enter");
     browser.until("document.querySelector('dialog .secret')?.value === 'secret-shown-once'");
     browser.press("Escape");

@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::support::Gateway;
+use crate::support::admin::Admin;
 use crate::support::sip::{OurCall, SipPeer, pcmu_at};
+use crate::support::{Gateway, eventually};
 
 const ECHO: &str = "answer = \"echo\"\n";
 
@@ -127,4 +128,76 @@ fn more_calls_in_a_second_than_the_limit_are_told_to_come_back() {
     refusal
         .expect("one too many")
         .refused(429, "LIMIT_CALL_RATE");
+}
+
+#[test]
+fn a_limit_that_is_read_again_counts_for_the_calls_that_are_there() {
+    let mut gateway = Gateway::with().shards(2).number("7000", ECHO).start();
+    let (mut caller, media) = caller(&mut gateway);
+    let mut calls: Vec<OurCall> = (0..3)
+        .map(|_| answered(&gateway, &mut caller, "7000", &media))
+        .collect();
+    let before = gateway.configuration();
+    let limited = |most: u32| format!("{before}\n[limits]\nmax_calls_per_app = {most}\n");
+    let reads = |times: usize| {
+        gateway.hang_up();
+        eventually("the limits are read", || {
+            let read = gateway.log().matches("changed=\"limits\"").count();
+            (read == times).then_some(())
+        });
+    };
+    gateway.configure(&limited(2));
+    reads(1);
+    assert_eq!(refused(&gateway, &mut caller, "7000", &media), (503, true));
+    // One that ends leaves as many as there may be.
+    caller.request(&mut calls[0], "BYE", "");
+    caller.expect_final("BYE");
+    eventually("two are left", || (gateway.calls() == 2).then_some(()));
+    assert_eq!(refused(&gateway, &mut caller, "7000", &media), (503, true));
+    gateway.configure(&limited(3));
+    reads(2);
+    answered(&gateway, &mut caller, "7000", &media);
+    assert_eq!(refused(&gateway, &mut caller, "7000", &media), (503, true));
+    assert!(!gateway.log().contains("need a restart"));
+}
+
+#[test]
+fn the_number_test_tells_of_limits_and_an_app_of_the_panel_has_its_own() {
+    let mut gateway = Gateway::with()
+        .table("[scanners]\nthreshold = 2\nnever_ban = []")
+        .start();
+    let admin = Admin::first(&gateway);
+    admin.post("apps", &json!({ "app_id": "shop", "max_calls": 1 }));
+    admin.post(
+        "numbers",
+        &json!({ "number": "7000", "app_id": "shop", "subnets": ["127.0.0.1"], "answer": "echo" }),
+    );
+    let asked = |source: &str| {
+        let body = json!({ "number": "7000", "source": source });
+        let told = admin.post("numbers/test", &body);
+        let steps = told["steps"].as_array().expect("steps").clone();
+        let last = steps.last().expect("a step")["step"].clone();
+        (told["accepted"].clone(), told["sip_code"].clone(), last)
+    };
+    let accepted = (json!(true), Value::Null, json!("handling"));
+    assert_eq!(asked("127.0.0.1"), accepted);
+    let (mut caller, media) = caller(&mut gateway);
+    answered(&gateway, &mut caller, "7000", &media);
+    assert_eq!(
+        asked("127.0.0.1"),
+        (json!(false), json!(503), json!("limits"))
+    );
+    assert_eq!(refused(&gateway, &mut caller, "7000", &media), (503, true));
+    admin.put("apps/shop", &json!({ "max_calls": 2 }));
+    assert_eq!(asked("127.0.0.1"), accepted);
+    answered(&gateway, &mut caller, "7000", &media);
+    assert_eq!(admin.get("apps")["apps"][1]["max_calls"], json!(2));
+
+    let mut scanner = SipPeer::open(&mut gateway.ports, [127, 0, 0, 66].into());
+    for _ in 0..2 {
+        scanner.send(gateway.sip(), b"GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    }
+    eventually("the ban is told", || {
+        (asked("127.0.0.66") == (json!(false), Value::Null, json!("ban"))).then_some(())
+    });
 }

@@ -244,8 +244,9 @@ impl Gateway {
         gateway
     }
 
+    /// Waits until it says that it is ready.
     #[track_caller]
-    fn wait_until_ready(&mut self) {
+    pub fn wait_until_ready(&mut self) {
         eventually("the gateway is ready", || {
             if let Some(status) = self.child.try_wait().expect("the gateway's state") {
                 panic!("the gateway ended at start: {status}");
@@ -265,8 +266,13 @@ impl Gateway {
     /// data directory.
     #[track_caller]
     pub fn start_again(&mut self) {
-        self.child = spawn(self.directory.path(), &self.environment);
+        self.start_without_waiting();
         self.wait_until_ready();
+    }
+
+    /// The same, and whoever comes before it is ready sees it start.
+    pub fn start_without_waiting(&mut self) {
+        self.child = spawn(self.directory.path(), &self.environment);
     }
 
     /// Its data directory.

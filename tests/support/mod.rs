@@ -6,11 +6,13 @@
 //! deadline and says what it waited for. Deadlines are far past what the step
 //! takes; none of them measures.
 
+pub mod admin;
 pub mod baresip;
 pub mod digest;
 pub mod gateway;
 pub mod hooks;
 pub mod http;
+pub mod kamailio;
 pub mod media_server;
 pub mod placement;
 pub mod ports;

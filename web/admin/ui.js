@@ -103,6 +103,12 @@ export function text(options = {}) {
   return h('input', { type: 'text', autocomplete: 'off', spellcheck: 'false', autocapitalize: 'off', ...options });
 }
 
+/** A whole number, or nothing. */
+export const limit = (value) => h('input', { type: 'number', min: '1', step: '1', inputmode: 'numeric', autocomplete: 'off', value: value ?? '' });
+
+/** What stands there; what is no number is sent as it is, and refused by name. */
+export const limitOf = (input) => (input.value === '' ? undefined : Number(input.value));
+
 export function select(choices, value, options = {}) {
   const element = h('select', options, choices.map(([name, label]) => h('option', { value: name }, label)));
   element.value = value ?? choices[0][0];

@@ -14,6 +14,7 @@ use crate::api::auth::unix_ms;
 use crate::api::body::read_json;
 use crate::api::directory::{ChangeError, Origin};
 use crate::api::error::{ApiError, done, success};
+use crate::book::{CallLimits, values};
 use crate::ids::AppId;
 
 use super::sessions::random_text;
@@ -28,6 +29,15 @@ struct AddBody {
     #[serde(default)]
     app_id: String,
     app_secret: Option<String>,
+    #[serde(flatten)]
+    limits: LimitsBody,
+}
+
+/// What is left out, or null, is as `[limits]` says.
+#[derive(Deserialize)]
+struct LimitsBody {
+    max_calls: Option<u64>,
+    max_calls_per_second: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -65,6 +75,8 @@ pub async fn list(State(shared): State<Arc<Shared>>) -> Response {
             },
             "previous_secret_until_ms": previous.filter(|until_ms| *until_ms > unix_ms()),
             "created_ms": stored.map(|stored| stored.created_ms),
+            "max_calls": app.record.limits.max_calls,
+            "max_calls_per_second": app.record.limits.max_calls_per_second,
             "editable": app.origin == Origin::Admin,
         })
     });
@@ -78,10 +90,24 @@ pub async fn add(
 ) -> Result<Response, ApiError> {
     let body: AddBody = read_json(request).await?;
     let secret = secret(body.app_secret);
-    shared.directory.add_app(&body.app_id, &secret).await?;
+    let limits = body.limits.read()?;
+    let directory = &shared.directory;
+    directory.add_app(&body.app_id, &secret, limits).await?;
     tracing::info!(app = body.app_id, "an administrator added an app");
     let data = json!({ "app_id": body.app_id, "app_secret": secret });
     Ok((StatusCode::CREATED, success(data)).into_response())
+}
+
+/// `PUT /admin/api/apps/{app_id}`
+pub async fn change(
+    State(shared): State<Arc<Shared>>,
+    Path(app_id): Path<String>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let body: LimitsBody = read_json(request).await?;
+    shared.directory.limit_app(&app_id, body.read()?).await?;
+    tracing::info!(app = app_id, "an administrator changed an app's limits");
+    Ok(done())
 }
 
 /// `POST /admin/api/apps/{app_id}/rotate`
@@ -122,6 +148,19 @@ pub async fn remove(
     }
     tracing::info!(app = app_id, "an administrator removed an app");
     Ok(done())
+}
+
+impl LimitsBody {
+    fn read(&self) -> Result<CallLimits, ApiError> {
+        let read = |field, limit: Option<u64>| {
+            let read = limit.map(values::call_limit).transpose();
+            read.map_err(|problem| ApiError::field(field, problem))
+        };
+        Ok(CallLimits {
+            max_calls: read("max_calls", self.max_calls)?,
+            max_calls_per_second: read("max_calls_per_second", self.max_calls_per_second)?,
+        })
+    }
 }
 
 fn secret(given: Option<String>) -> String {

@@ -6,6 +6,7 @@
 //! | --- | --- |
 //! | `password`, `login`, `limiter`, `sessions` | who may come in |
 //! | `apps`, `numbers`, `number_test` | the number book |
+//! | `registrations` | where numbers are registered |
 //! | `calls` | calls and rooms of all apps |
 //! | `system` | what the gateway is, does, and should be told of |
 //! | `live` | server-sent events with what goes on |
@@ -18,7 +19,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
+use axum::routing::{get, post, put};
 use tokio::sync::Semaphore;
 
 use crate::config::{self, KeptSecret, RootSecretError};
@@ -39,6 +40,7 @@ mod numbers;
 mod page;
 mod password;
 mod records;
+mod registrations;
 mod sessions;
 mod system;
 
@@ -150,8 +152,9 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/logout", post(login::logout))
         .route("/password", post(login::password))
         .route("/apps", get(apps::list).post(apps::add))
-        .route("/apps/{app_id}", delete(apps::remove))
+        .route("/apps/{app_id}", put(apps::change).delete(apps::remove))
         .route("/apps/{app_id}/rotate", post(apps::rotate))
+        .route("/registrations", get(registrations::list))
         .route("/numbers", get(numbers::list).post(numbers::add))
         .route("/numbers/test", post(number_test::test))
         .route(

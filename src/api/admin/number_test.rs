@@ -14,6 +14,7 @@ use crate::api::body::read_json;
 use crate::api::directory::View;
 use crate::api::error::{ApiError, success};
 use crate::book::{Answering, Number, Refusal};
+use crate::call::request::{Admission, CallReply, CallRequest};
 
 use super::numbers::{json_of, of_number};
 
@@ -29,6 +30,10 @@ struct Body {
 struct Circumstances {
     draining: bool,
     failure_code: u16,
+    /// The source is where the number is registered.
+    registrar: bool,
+    /// What each shard says; those that do not answer are left out.
+    shards: Vec<Admission>,
 }
 
 /// The walk so far.
@@ -36,6 +41,8 @@ struct Circumstances {
 struct Walk {
     steps: Vec<Value>,
     refused: Option<u16>,
+    /// Refused without an answer.
+    dropped: bool,
 }
 
 /// `POST /admin/api/numbers/test`
@@ -57,9 +64,25 @@ pub async fn test(
     let circumstances = Circumstances {
         draining: shared.draining(),
         failure_code: shared.settings().failure_code,
+        registrar: shared.is_registered_at(&body.number, source),
+        shards: admissions(&shared, &body.number, source).await,
     };
     let view = shared.directory.view();
     Ok(success(tested(&view, &body.number, source, &circumstances)))
+}
+
+/// Asks all shards: which one a call comes to hangs on its Call-ID.
+async fn admissions(shared: &Shared, number: &str, source: IpAddr) -> Vec<Admission> {
+    let ask = |shard| {
+        let number = number.to_string();
+        shared.ask(shard, CallRequest::Admission { source, number })
+    };
+    let replies = futures_util::future::join_all(shared.shards.all().map(ask)).await;
+    let admission = |reply| match reply {
+        Ok(CallReply::Admission(admission)) => Some(admission),
+        Ok(_) | Err(_) => None,
+    };
+    replies.into_iter().filter_map(admission).collect()
 }
 
 fn tested(view: &View, number: &str, source: IpAddr, circumstances: &Circumstances) -> Value {
@@ -67,7 +90,7 @@ fn tested(view: &View, number: &str, source: IpAddr, circumstances: &Circumstanc
     let conclusion = walk.walk(view, number, source, circumstances);
     let records = of_number(&view.numbers, number);
     json!({
-        "accepted": walk.refused.is_none(),
+        "accepted": walk.refused.is_none() && !walk.dropped,
         "sip_code": walk.refused,
         "conclusion": conclusion,
         "steps": walk.steps,
@@ -83,6 +106,40 @@ impl Walk {
         source: IpAddr,
         circumstances: &Circumstances,
     ) -> String {
+        if circumstances.shards.iter().any(|shard| shard.banned) {
+            let problem = "the source is banned as a scanner ([scanners]): what it sends is dropped unread, and it gets no answer";
+            return self.drop("ban", problem.to_string());
+        }
+        let not_banned = "the source is not banned as a scanner".to_string();
+        self.step("ban", Some(true), not_banned);
+        // As the gateway does: before the number is looked up.
+        let closed = |label| {
+            let shards = &circumstances.shards;
+            let closed = shards.iter().filter(|shard| shard.closed == Some(label));
+            closed.count()
+        };
+        let all = circumstances.shards.len();
+        if circumstances.draining || closed("draining") > 0 {
+            let problem = "the gateway is ending and takes no new calls".to_string();
+            return self.refuse("load", 503, problem);
+        }
+        match closed("overloaded") {
+            _ if all == 0 => {
+                let problem = "no shard answers: the gateway is overloaded".to_string();
+                return self.refuse("load", 503, problem);
+            }
+            0 => self.step("load", Some(true), "the gateway keeps up".to_string()),
+            late if late == all => {
+                let problem = "the gateway is overloaded (limits.max_lag_ms): new calls are refused until it keeps up".to_string();
+                return self.refuse("load", 503, problem);
+            }
+            late => {
+                let text = format!(
+                    "{late} of {all} shards are overloaded: some calls are refused with 503"
+                );
+                self.step("load", None, text);
+            }
+        }
         let records = of_number(&view.numbers, text);
         let Some(first) = records.first() else {
             let problem = format!("no origin has number {text:?}");
@@ -111,6 +168,10 @@ impl Walk {
                 let inside = format!("{source} is in a subnet that may call{net}");
                 self.step("source", Some(true), inside);
             }
+            Err(Refusal::SourceNotAllowed { .. }) if circumstances.registrar => {
+                let text = format!("{source} is where the number is registered");
+                self.step("source", Some(true), text);
+            }
             Err(refusal) => return self.refuse("source", refusal.sip_code(), told(&refusal)),
         }
         match &number.auth {
@@ -126,15 +187,12 @@ impl Walk {
                 self.step("authentication", Some(true), open);
             }
         }
-        if circumstances.draining {
-            let problem = "the gateway is ending and takes no new calls".to_string();
-            return self.refuse("limits", 503, problem);
+        let mut exceeded = circumstances.shards.iter();
+        if let Some(exceeded) = exceeded.find_map(|shard| shard.exceeded.as_ref()) {
+            return self.refuse("limits", exceeded.sip_code(), exceeded.to_string());
         }
-        self.step(
-            "limits",
-            Some(true),
-            "new calls are taken as long as there is room (calls.max_calls, rtp.ports)".to_string(),
-        );
+        let room = "neither the number, nor its app, nor the gateway is at a limit".to_string();
+        self.step("limits", Some(true), room);
         self.handling(number, circumstances)
     }
 
@@ -167,6 +225,14 @@ impl Walk {
             .push(json!({ "step": step, "ok": ok, "text": text }));
     }
 
+    /// Nobody is told anything.
+    fn drop(&mut self, step: &str, problem: String) -> String {
+        self.dropped = true;
+        let conclusion = format!("the call is dropped: {problem}");
+        self.step(step, Some(false), problem);
+        conclusion
+    }
+
     fn refuse(&mut self, step: &str, code: u16, problem: String) -> String {
         self.refused = Some(code);
         let conclusion = format!("the call is refused with {code}: {problem}");
@@ -189,12 +255,23 @@ mod tests {
     use super::*;
     use crate::api::directory::{Listed, Origin};
     use crate::book::{App, Book, CallLimits, NumberRecord};
+    use crate::call::request::{LimitExceeded, LimitKind, LimitScope};
     use crate::ids::AppId;
 
-    const QUIET: Circumstances = Circumstances {
-        draining: false,
-        failure_code: 480,
+    const IDLE: Admission = Admission {
+        banned: false,
+        closed: None,
+        exceeded: None,
     };
+
+    fn of_shards(shards: &[Admission]) -> Circumstances {
+        Circumstances {
+            draining: false,
+            failure_code: 480,
+            registrar: false,
+            shards: shards.to_vec(),
+        }
+    }
 
     fn view(record: Value, ignored: Option<&str>) -> View {
         let record: NumberRecord = serde_json::from_value(record).unwrap();
@@ -218,7 +295,16 @@ mod tests {
 
     /// Whether it is accepted, the code, and the step that decided.
     fn outcome(view: &View, number: &str, source: &str) -> (bool, Value, Value) {
-        let told = tested(view, number, source.parse().unwrap(), &QUIET);
+        outcome_with(view, number, source, &of_shards(&[IDLE]))
+    }
+
+    fn outcome_with(
+        view: &View,
+        number: &str,
+        source: &str,
+        circumstances: &Circumstances,
+    ) -> (bool, Value, Value) {
+        let told = tested(view, number, source.parse().unwrap(), circumstances);
         let last = told["steps"].as_array().unwrap().last().unwrap().clone();
         (
             told["accepted"].as_bool().unwrap(),
@@ -246,6 +332,45 @@ mod tests {
     }
 
     #[test]
+    fn bans_load_and_limits_refuse_as_they_would_a_call() {
+        let record = json!({"number": "100", "subnets": ["10.0.0.0/8"], "answer": "echo"});
+        let known = view(record, None);
+        let outcome =
+            |shards: &[Admission]| outcome_with(&known, "100", "10.1.1.1", &of_shards(shards));
+        let banned = Admission {
+            banned: true,
+            ..IDLE
+        };
+        assert_eq!(outcome(&[banned]), (false, Value::Null, json!("ban")));
+        let late = Admission {
+            closed: Some("overloaded"),
+            ..IDLE
+        };
+        let all_late = outcome(&[late.clone(), late.clone()]);
+        assert_eq!(all_late, (false, json!(503), json!("load")));
+        let accepted = (true, Value::Null, json!("handling"));
+        assert_eq!(outcome(&[late, IDLE]), accepted);
+        let draining = Admission {
+            closed: Some("draining"),
+            ..IDLE
+        };
+        assert_eq!(outcome(&[draining]), (false, json!(503), json!("load")));
+        assert_eq!(outcome(&[]), (false, json!(503), json!("load")));
+        let at_limit = |scope, kind| Admission {
+            exceeded: Some(LimitExceeded {
+                scope,
+                kind,
+                limit: 3,
+            }),
+            ..IDLE
+        };
+        let busy = at_limit(LimitScope::Number("100".to_string()), LimitKind::Calls);
+        assert_eq!(outcome(&[busy]), (false, json!(486), json!("limits")));
+        let full = at_limit(LimitScope::App(AppId::new("a")), LimitKind::CallRate);
+        assert_eq!(outcome(&[full]), (false, json!(503), json!("limits")));
+    }
+
+    #[test]
     fn no_password_is_told() {
         let auth = json!({"username": "u", "password": "hush"});
         let record = json!({"number": "100", "auth": auth, "sip_auth": auth});
@@ -253,7 +378,7 @@ mod tests {
             &view(record, None),
             "100",
             "10.0.0.1".parse().unwrap(),
-            &QUIET,
+            &of_shards(&[IDLE]),
         );
         assert!(!told.to_string().contains("hush"), "{told}");
         assert_eq!(told["number"]["auth"]["password_set"], json!(true));

@@ -1,6 +1,6 @@
 //! Sounds from URLs: where hooks may be posted to, sounds may be fetched from.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -37,7 +37,7 @@ pub enum Fetched {
 
 /// Fetches.
 pub struct Fetcher {
-    clients: PolicedClients,
+    clients: RwLock<Arc<PolicedClients>>,
     timeout: Duration,
     max_bytes: u64,
 }
@@ -53,10 +53,28 @@ impl Fetcher {
         max_bytes: u64,
     ) -> Result<Fetcher, HttpClientError> {
         Ok(Fetcher {
-            clients: PolicedClients::new(Arc::new(policy))?,
+            clients: RwLock::new(Arc::new(PolicedClients::new(Arc::new(policy))?)),
             timeout,
             max_bytes,
         })
+    }
+
+    /// From now on this policy counts, with new connections.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up; nothing has changed then.
+    pub fn use_policy(&self, policy: &HookPolicy) -> Result<(), HttpClientError> {
+        if **self.clients().policy() != *policy {
+            let fresh = Arc::new(PolicedClients::new(Arc::new(policy.clone()))?);
+            let mut clients = self.clients.write().unwrap_or_else(PoisonError::into_inner);
+            *clients = fresh;
+        }
+        Ok(())
+    }
+
+    fn clients(&self) -> Arc<PolicedClients> {
+        let clients = self.clients.read();
+        clients.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Fetches a file, or hears that it is as it was.
@@ -66,8 +84,8 @@ impl Fetcher {
         trusted: bool,
         known: Option<&Validators>,
     ) -> Result<Fetched, ClipLoadError> {
-        let client = self
-            .clients
+        let clients = self.clients();
+        let client = clients
             .client(url, trusted)
             .map_err(|reason| ClipLoadError::UrlNotAllowed(reason.to_string()))?;
         let mut request = client.get(url).timeout(self.timeout);

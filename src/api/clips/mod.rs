@@ -147,6 +147,14 @@ impl Clips {
         })
     }
 
+    /// From now on URLs have to keep to this policy. Sounds that are ready stay.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up; nothing has changed then.
+    pub fn use_policy(&self, policy: &HookPolicy) -> Result<(), HttpClientError> {
+        self.fetcher.use_policy(policy)
+    }
+
     /// The sound of this app. Those who ask for the same one wait for the same
     /// load.
     ///

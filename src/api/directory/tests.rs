@@ -26,6 +26,7 @@ fn stored(app_id: &str, secret: &str) -> StoredApp {
         secret: secret.to_string(),
         previous: None,
         created_ms: 0,
+        limits: CallLimits::default(),
     }
 }
 

@@ -168,7 +168,7 @@ impl Worker {
     async fn attempt(&self, item: &mut Item) -> Attempt {
         let secret = lock(&self.app.secret).clone();
         let timeout = self.shared.settings().timeout;
-        let attempt = self.shared.poster.post(item, &secret, timeout).await;
+        let attempt = self.shared.poster().post(item, &secret, timeout).await;
         item.attempts += 1;
         self.report(&attempt);
         attempt

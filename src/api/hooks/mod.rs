@@ -89,7 +89,7 @@ pub struct Hooks {
 }
 
 struct Shared {
-    poster: Poster,
+    poster: RwLock<Arc<Poster>>,
     settings: RwLock<Arc<HookSettings>>,
     store: Store,
     counters: Arc<Counters>,
@@ -111,6 +111,11 @@ impl Shared {
     fn settings(&self) -> Arc<HookSettings> {
         let settings = self.settings.read();
         settings.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn poster(&self) -> Arc<Poster> {
+        let poster = self.poster.read();
+        poster.unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -164,7 +169,7 @@ impl Hooks {
         }
         let hooks = Hooks {
             shared: Arc::new(Shared {
-                poster,
+                poster: RwLock::new(Arc::new(poster)),
                 settings: RwLock::new(Arc::new(settings)),
                 store,
                 counters,
@@ -183,11 +188,20 @@ impl Hooks {
         Ok(hooks)
     }
 
-    /// From now on these settings count, but for the policy, which holds from
-    /// start to end.
-    pub fn use_settings(&self, settings: HookSettings) {
+    /// From now on these settings count. A new policy begins with new
+    /// connections, and holds for events that wait too.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up; nothing has changed then.
+    pub fn use_settings(&self, settings: HookSettings) -> Result<(), HttpClientError> {
+        let poster = &self.shared.poster;
+        if **self.shared.poster().policy() != settings.policy {
+            let fresh = Arc::new(Poster::new(Arc::new(settings.policy.clone()))?);
+            *poster.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+        }
         let current = &self.shared.settings;
         *current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+        Ok(())
     }
 
     /// From now on these apps count. Events that wait are signed with their
@@ -223,8 +237,8 @@ impl Hooks {
     }
 
     /// Where hooks may be that the configuration does not name.
-    pub fn policy(&self) -> &HookPolicy {
-        self.shared.poster.policy()
+    pub fn policy(&self) -> Arc<HookPolicy> {
+        self.shared.poster().policy().clone()
     }
 
     /// From now on retries do not wait long: there is not much time left.

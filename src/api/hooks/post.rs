@@ -80,7 +80,7 @@ impl Poster {
     }
 
     /// What hooks that are not the operator's own may be posted to.
-    pub fn policy(&self) -> &HookPolicy {
+    pub fn policy(&self) -> &Arc<HookPolicy> {
         self.clients.policy()
     }
 

@@ -91,6 +91,8 @@ struct AppRecord {
     app_id: String,
     #[serde(default)]
     app_secret: String,
+    max_calls: Option<u64>,
+    max_calls_per_second: Option<u64>,
 }
 
 /// Reads an answer.
@@ -209,10 +211,18 @@ fn app(raw: &RawValue, at: usize) -> Read<App> {
         return Err(fail("app_id", problem.to_string()));
     }
     values::secret(&record.app_secret).map_err(|problem| fail("app_secret", problem))?;
+    let limit = |field: &str, limit: Option<u64>| {
+        let read = limit.map(values::call_limit).transpose();
+        read.map_err(|problem| fail(field, problem))
+    };
+    let limits = CallLimits {
+        max_calls: limit("max_calls", record.max_calls)?,
+        max_calls_per_second: limit("max_calls_per_second", record.max_calls_per_second)?,
+    };
     let app = App {
         id: AppId::new(&record.app_id),
         secret: record.app_secret,
-        limits: CallLimits::default(),
+        limits,
     };
     Ok((record.app_id, app))
 }

@@ -15,10 +15,11 @@ use sha2::{Digest, Sha256};
 use tokio::sync::{Notify, watch};
 
 use crate::config;
-use crate::store::documents;
+use crate::store::{Store, documents};
 
 use super::Shared;
 use super::auth::unix_ms;
+use super::directory::Directory;
 use super::hooks::without_secrets;
 use super::http_client::HttpClientError;
 use super::registry::lock;
@@ -139,14 +140,14 @@ impl Sync {
     }
 
     /// Takes the last good answers from the store, before anything is fetched.
-    pub async fn restore(&self, shared: &Shared) {
+    pub async fn restore(&self, store: &Store, directory: &Directory) {
+        let settings = self.settings();
         for source in self.sources() {
-            if let Some(url) = source.url(&self.settings()) {
-                source
-                    .restore(shared, url, self.settings().allow_empty)
-                    .await;
+            if let Some(url) = source.url(&settings) {
+                let allow_empty = settings.allow_empty;
+                source.restore(store, directory, url, allow_empty).await;
             } else {
-                source.forget(shared).await;
+                source.forget(store, directory).await;
             }
         }
     }
@@ -169,7 +170,7 @@ impl Sync {
             if source.url(&old) != source.url(settings) {
                 lock(&source.state).have = Have::default();
                 if source.url(settings).is_none() {
-                    source.forget(shared).await;
+                    source.forget(&shared.store, &shared.directory).await;
                 }
             }
             source.settings_changed.notify_one();
@@ -309,10 +310,9 @@ impl Source {
         (format!("sync_{name}"), format!("sync_{name}_about"))
     }
 
-    async fn restore(&self, shared: &Shared, url: &str, allow_empty: bool) {
+    async fn restore(&self, store: &Store, directory: &Directory, url: &str, allow_empty: bool) {
         let (body, about) = self.documents();
-        let kept = shared
-            .store
+        let kept = store
             .read(move |connection| {
                 let body = documents::get(connection, &body)?;
                 let about = documents::get(connection, &about)?;
@@ -361,11 +361,11 @@ impl Source {
             }
             state.count(&answer);
         }
-        apply(shared, answer.table).await;
+        apply(directory, answer.table).await;
     }
 
     /// Nothing is fetched any more: what was fetched counts no longer.
-    async fn forget(&self, shared: &Shared) {
+    async fn forget(&self, store: &Store, directory: &Directory) {
         let _fetching = self.fetching.lock().await;
         let had = {
             let mut state = lock(&self.state);
@@ -375,7 +375,7 @@ impl Source {
         };
         if had {
             apply(
-                shared,
+                directory,
                 match self.kind {
                     Kind::Apps => Table::Apps(Vec::new()),
                     Kind::Numbers => Table::Numbers(Vec::new()),
@@ -385,7 +385,7 @@ impl Source {
         }
         let (body, about) = self.documents();
         // A failure is logged by the store.
-        drop(shared.store.write(move |connection| {
+        drop(store.write(move |connection| {
             documents::delete(connection, &body)?;
             documents::delete(connection, &about)
         }));
@@ -445,7 +445,7 @@ impl Source {
             };
             state.count(&answer);
         }
-        apply(shared, answer.table).await;
+        apply(&shared.directory, answer.table).await;
         let (body_name, about_name) = self.documents();
         let kept = shared.store.write(move |connection| {
             documents::put(connection, &body_name, &text, unix_ms())?;
@@ -572,10 +572,10 @@ impl State {
     }
 }
 
-async fn apply(shared: &Shared, table: Table) {
+async fn apply(directory: &Directory, table: Table) {
     match table {
-        Table::Apps(apps) => shared.directory.use_sync(Some(apps), None).await,
-        Table::Numbers(numbers) => shared.directory.use_sync(None, Some(numbers)).await,
+        Table::Apps(apps) => directory.use_sync(Some(apps), None).await,
+        Table::Numbers(numbers) => directory.use_sync(None, Some(numbers)).await,
     }
 }
 

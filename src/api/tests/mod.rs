@@ -14,7 +14,9 @@ use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Message as WsMessage;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
-use super::{Api, ApiSettings, Facts, HookSettings, Listeners, RecordSettings, Surroundings};
+use super::{
+    Api, ApiSettings, Facts, FirstBook, HookSettings, Listeners, RecordSettings, Surroundings,
+};
 use crate::book::{
     Answering, App, Book, CallLimits, Hook, HookContentType, HookPolicy, Number, Outgoing, SipAuth,
 };
@@ -34,10 +36,13 @@ mod hooks;
 mod openapi;
 mod outbox;
 mod peers;
+mod receiver;
 mod records;
 mod rest;
 mod sockets;
 mod sync;
+
+use receiver::{HookReply, Receiver};
 
 /// Longer than anything here takes; a test that waits for it has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -85,6 +90,13 @@ fn shard(
                     }
                     CallRequest::Calls(_) => CallReply::Calls(Vec::new()),
                     CallRequest::Rooms(_) => CallReply::Rooms(Vec::new()),
+                    CallRequest::Admission { .. } => {
+                        CallReply::Admission(crate::call::request::Admission {
+                            banned: false,
+                            closed: None,
+                            exceeded: None,
+                        })
+                    }
                     CallRequest::Counters => CallReply::Counters(Box::default()),
                     _ => CallReply::Done,
                 });
@@ -239,7 +251,9 @@ impl Gateway {
             root: app("root", ROOT),
             log_level: Box::new(|_| {}),
         };
-        let api = Api::new(settings, shards, store, &book, ROOT, surroundings).unwrap();
+        let first = FirstBook::open(&surroundings.config, &book, &store).await;
+        let first = first.unwrap();
+        let api = Api::new(settings, shards, store, first, ROOT, surroundings).unwrap();
         let listener = Listeners {
             api: listener,
             admin: None,
@@ -523,92 +537,6 @@ fn snapshot(call: CallId, app: &str) -> Box<CallSnapshot> {
         srtp_suite: None,
         media: None,
     })
-}
-
-/// What a hook receiver got.
-#[derive(Debug, Clone)]
-struct Posted {
-    headers: axum::http::HeaderMap,
-    body: Vec<u8>,
-}
-
-impl Posted {
-    fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap()
-    }
-
-    fn header(&self, name: &str) -> &str {
-        self.headers[name].to_str().unwrap()
-    }
-}
-
-/// Status, content type and body of an answer; no answer at all if none.
-type HookReply = Option<(u16, &'static str, Vec<u8>)>;
-
-/// A server that hooks are posted to: gives the replies in turn, then 204s.
-struct Receiver {
-    url: String,
-    replies: Arc<Mutex<VecDeque<HookReply>>>,
-    posts: mpsc::UnboundedReceiver<Posted>,
-}
-
-impl Receiver {
-    async fn start(replies: Vec<HookReply>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        Receiver::serve(listener, replies)
-    }
-
-    fn serve(listener: TcpListener, replies: Vec<HookReply>) -> Self {
-        let replies = Arc::new(Mutex::new(VecDeque::from(replies)));
-        let (sender, posts) = mpsc::unbounded_channel();
-        let script = replies.clone();
-        let answer = move |headers: axum::http::HeaderMap, body: axum::body::Bytes| {
-            let (replies, sender) = (script.clone(), sender.clone());
-            async move {
-                let _ = sender.send(Posted {
-                    headers,
-                    body: body.to_vec(),
-                });
-                let reply = replies.lock().unwrap().pop_front();
-                let (status, content_type, body) = match reply {
-                    Some(Some(reply)) => reply,
-                    Some(None) => std::future::pending().await,
-                    None => (204, "text/plain", Vec::new()),
-                };
-                axum::http::Response::builder()
-                    .status(status)
-                    .header("Content-Type", content_type)
-                    .header("Location", "/elsewhere")
-                    .body(axum::body::Body::from(body))
-                    .unwrap()
-            }
-        };
-        let url = format!("http://{}/hook?key=1", listener.local_addr().unwrap());
-        let router = axum::Router::new().route("/hook", axum::routing::post(answer));
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        Receiver {
-            url,
-            replies,
-            posts,
-        }
-    }
-
-    /// From now on everything is taken.
-    fn recovers(&self) {
-        self.replies.lock().unwrap().clear();
-    }
-
-    fn hook(&self, content_type: HookContentType) -> Hook {
-        Hook {
-            url: Arc::from(self.url.as_str()),
-            content_type,
-            trusted: false,
-        }
-    }
-
-    async fn next(&mut self) -> Posted {
-        soon("a hook", self.posts.recv()).await.unwrap()
-    }
 }
 
 /// What a shard reports as the kinds of events, for short.

@@ -67,6 +67,7 @@ async fn what_a_dial_leaves_out_comes_from_the_apps_own_number() {
         sip_server: Some("127.0.0.9".to_string()),
         sip_proxy: Some("127.0.0.8:5080".to_string()),
         sip_auth: Some(auth("book", "pass")),
+        register: false,
     };
     let mut theirs = mine.clone();
     theirs.number = "300".to_string();

@@ -6,4 +6,5 @@ mod house;
 mod incoming;
 mod media_server;
 mod outgoing;
+mod registering;
 mod security;

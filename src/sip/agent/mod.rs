@@ -18,6 +18,7 @@
 //! | `callee` | calls that are made to us |
 //! | `requests` | the peer's requests in a dialog |
 //! | `offers` | re-INVITE and UPDATE, both ways |
+//! | `registering` | registrations that we keep |
 //! | `ending` | BYE both ways, and dialogs that break |
 //! | `session`, `stack` | the sessions; everything but the sessions |
 
@@ -29,6 +30,7 @@ mod ending;
 mod event;
 mod offers;
 mod receive;
+mod registering;
 mod requests;
 mod session;
 mod stack;
@@ -49,6 +51,8 @@ use super::transaction::Layer;
 use crate::ids::{ListenerId, SessionId};
 use crate::timers::Timers;
 pub use event::{Event, IncomingInvite, OutgoingInvite};
+use registering::Registrations;
+pub use registering::{OutgoingRegistration, RegistrationReport};
 use session::{SessionTimer, Sessions};
 use stack::Stack;
 pub use types::{
@@ -60,6 +64,7 @@ pub use types::{
 pub struct Agent {
     stack: Stack,
     sessions: Sessions,
+    registrations: Registrations,
     /// The last datagram was no SIP, or a request that no peer of ours makes.
     suspicious: bool,
     nonces: Option<Nonces>,
@@ -84,6 +89,7 @@ impl Agent {
                 settings,
             },
             sessions: Sessions::default(),
+            registrations: Registrations::default(),
             suspicious: false,
             nonces: None,
             nonce_secret,
@@ -95,16 +101,16 @@ impl Agent {
     pub fn next_timeout(&mut self) -> Option<Instant> {
         let sessions = self.stack.timers.next_deadline();
         let transactions = self.stack.layer.next_timeout();
-        match (sessions, transactions) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
-        }
+        let registrations = self.registrations.timers.next_deadline();
+        let all = [sessions, transactions, registrations];
+        all.into_iter().flatten().min()
     }
 
     /// Does what is due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.stack.layer.handle_timeout(now, &mut self.stack.out);
         self.take_failures(now);
+        self.refresh_registrations(now);
         while let Some((id, timer)) = self.stack.timers.pop(now) {
             match timer {
                 SessionTimer::Ring => self.ring_timeout(now, id),
@@ -161,7 +167,7 @@ impl Agent {
 
     /// How many timers run.
     pub fn timers(&self) -> usize {
-        self.stack.timers.len() + self.stack.layer.timers()
+        self.stack.timers.len() + self.stack.layer.timers() + self.registrations.timers.len()
     }
 
     fn has_room(&self) -> bool {

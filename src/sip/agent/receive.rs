@@ -100,6 +100,9 @@ impl Agent {
                         self.reinvite_response(now, owner.session, transaction, response, path);
                     }
                     Role::Bye => self.bye_response(now, owner.session, response),
+                    Role::Register => {
+                        self.register_response(now, owner.session, transaction, response);
+                    }
                     Role::Nobody => {}
                 }
             }
@@ -118,6 +121,7 @@ impl Agent {
                 Role::Invite => self.invite_failed(session, status),
                 Role::Reinvite => self.reinvite_failed(now, session, transaction, status),
                 Role::Bye => self.bye_failed(session),
+                Role::Register => self.register_failed(now, session, transaction, status),
                 Role::Nobody => {}
             }
         }

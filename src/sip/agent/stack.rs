@@ -48,6 +48,8 @@ pub(super) enum Role {
     Reinvite,
     /// The BYE that the session waits for.
     Bye,
+    /// A REGISTER; the index names the registration.
+    Register,
     /// A request whose response nobody waits for: CANCEL, the BYE of a fork
     /// or of a lost dialog, and all that was answered by the agent itself.
     Nobody,

@@ -1,9 +1,9 @@
 // Apps: the tenants and their secrets.
 
-import { get, post, remove } from '../api.js';
+import { get, post, put, remove } from '../api.js';
 import { badge, button, empty, fill, h, spoken, table } from '../dom.js';
 import { count, fullTime, now, origin, relative } from '../format.js';
-import { complain, confirm, dialog, field, form, notify, select, showSecret, text } from '../ui.js';
+import { complain, confirm, dialog, field, form, limit, limitOf, notify, select, showSecret, text } from '../ui.js';
 
 export const SECTION = 'apps';
 const ROOT = 'root';
@@ -38,10 +38,41 @@ function columns(again) {
     },
     { label: 'Numbers', className: 'number', version: (app) => String(app.numbers), nodes: (app) => h('a', { href: `#/numbers?app=${encodeURIComponent(app.app_id)}` }, count(app.numbers), spoken(` numbers of ${app.app_id}`)) },
     { label: 'Live legs', className: 'number', text: (app) => count(app.live_calls) },
+    { label: 'Limits', className: 'wide', text: (app) => limitsOf(app) },
     { label: 'Old secret', className: 'wide', version: (app) => (app.previous_secret_until_ms > now() ? relative(app.previous_secret_until_ms) : ''), nodes: (app) => oldSecret(app) },
     { label: 'Made', text: (app) => (app.created_ms ? fullTime(app.created_ms) : '–') },
-    { label: 'Actions', hidden: true, className: 'act', version: (app) => String(app.editable), nodes: (app) => actions(app, again) },
+    { label: 'Actions', hidden: true, className: 'act', version: (app) => [app.editable, app.max_calls, app.max_calls_per_second].join(), nodes: (app) => actions(app, again) },
   ];
+}
+
+function limitsOf({ max_calls: calls, max_calls_per_second: rate }) {
+  const words = [calls && `${count(calls)} at a time`, rate && `${count(rate)} per second`].filter(Boolean);
+  return words.length > 0 ? words.join(', ') : '–';
+}
+
+/** The inputs of an app's limits, and what they say. */
+function limitFields(app) {
+  const [calls, rate] = [limit(app.max_calls), limit(app.max_calls_per_second)];
+  return {
+    read: () => ({ max_calls: limitOf(calls), max_calls_per_second: limitOf(rate) }),
+    element: h('div', { class: 'row' },
+      field('max_calls', 'Calls at a time', calls, 'Empty: as configured for every app.'),
+      field('max_calls_per_second', 'Calls that begin per second', rate, 'Empty: as configured for every app.')),
+  };
+}
+
+async function changeLimits(app, again) {
+  const changed = await dialog(`Limits of ${app.app_id}`, (close) => {
+    const limits = limitFields(app);
+    const send = async () => {
+      await put(['apps', app.app_id], limits.read());
+      close(true);
+    };
+    return form({ label: 'Limits', submit: 'Save', send, cancel: button('Cancel', () => close(null)) }, limits.element);
+  });
+  if (!changed) return;
+  notify(`The limits of ${app.app_id} count from the next call on.`);
+  again();
 }
 
 function oldSecret(app) {
@@ -52,6 +83,7 @@ function actions(app, again) {
   if (!app.editable) return h('span', { class: 'soft' }, '–', spoken(' not to be changed here'));
   return [
     button('New secret', () => rotate(app, again), { kind: 'quiet small', picture: 'again', name: `New secret for ${app.app_id}` }),
+    button('Limits', () => changeLimits(app, again), { kind: 'quiet small', name: `Limits of ${app.app_id}` }),
     button('Remove', () => drop(app, again), { kind: 'danger small', name: `Remove ${app.app_id}` }),
   ];
 }
@@ -59,9 +91,11 @@ function actions(app, again) {
 async function createApp(again) {
   const made = await dialog('New app', (close) => {
     const id = text({ placeholder: 'acme', autofocus: true });
-    const send = async () => close(await post('apps', { app_id: id.value.trim() }));
+    const limits = limitFields({});
+    const send = async () => close(await post('apps', { app_id: id.value.trim(), ...limits.read() }));
     return form({ label: 'New app', submit: 'Create', send, cancel: button('Cancel', () => close(null)) },
-      field('app_id', 'App id', id, 'Letters, digits, - and _. It stands in logs and records, and cannot be changed later.'));
+      field('app_id', 'App id', id, 'Letters, digits, - and _. It stands in logs and records, and cannot be changed later.'),
+      limits.element);
   });
   if (!made) return;
   again();

@@ -1,10 +1,11 @@
 // The fields of a number as a form, and the record that they say.
 
 import { h, setText } from '../dom.js';
-import { field, select, text } from '../ui.js';
+import { field, limit, limitOf, select, text } from '../ui.js';
 
 const ANSWERS = [['ask', 'The app decides (hook, WebSocket or API)'], ['room', 'Goes straight into a room'], ['echo', 'Echo test: callers hear themselves']];
 const ALGORITHMS = [['MD5', 'MD5 (every phone)'], ['SHA-256', 'SHA-256 (new phones)'], ['MD5,SHA-256', 'Both offered']];
+const REGISTER = [['', 'No'], ['yes', 'Yes: it sends us the calls to this number']];
 const SRTP = [['', 'As the gateway is configured'], ['off', 'Off'], ['optional', 'Optional'], ['required', 'Required']];
 const KEYING = [['', 'As the gateway is configured'], ['sdes', 'SDES'], ['dtls', 'DTLS']];
 
@@ -28,6 +29,9 @@ export function recordFields(record, apps, { isNew }) {
     proxy: text({ value: record.sip_proxy ?? '' }),
     sipUser: text({ value: record.sip_auth?.username ?? '' }),
     sipPassword: secret(record.sip_auth),
+    register: select(REGISTER, record.register ? 'yes' : ''),
+    maxCalls: limit(record.max_calls),
+    maxRate: limit(record.max_calls_per_second),
     srtp: select(SRTP, record.srtp ?? ''),
     keying: select(KEYING, record.srtp_keying ?? ''),
     ringback: text({ value: soundText(record.ringback), placeholder: 'ringback.wav' }),
@@ -67,7 +71,12 @@ export function recordFields(record, apps, { isNew }) {
         field('sip_proxy', 'Outbound proxy', inputs.proxy, 'Only if your provider names one.')),
       h('div', { class: 'row' },
         field('sip_auth.username', 'User name', inputs.sipUser, 'What the server asks for.'),
-        field('sip_auth.password', 'Password', inputs.sipPassword, keptHelp(record.sip_auth)))),
+        field('sip_auth.password', 'Password', inputs.sipPassword, keptHelp(record.sip_auth))),
+      h('div', { class: 'row' },
+        field('register', 'Register there', inputs.register, 'The user name is registered, or the number without one. The server’s address may then call this number.'))),
+    group('Limits', h('div', { class: 'row' },
+      field('max_calls', 'Calls at a time', inputs.maxCalls, 'Incoming and outgoing together. Empty: as configured.'),
+      field('max_calls_per_second', 'Calls that begin per second', inputs.maxRate, 'Empty: as configured.'))),
     group('Sounds', h('div', { class: 'row' },
       field('ringback', 'While it rings', inputs.ringback, 'What callers hear: an asset of the app, or a URL. Empty: silence.'),
       field('hold_music', 'Alone in a room', inputs.hold, 'What a caller hears who waits there.'))),
@@ -134,6 +143,9 @@ function recordOf(inputs) {
     sip_server: value(inputs.server),
     sip_proxy: value(inputs.proxy),
     sip_auth: login(inputs.sipUser, inputs.sipPassword),
+    register: inputs.register.value === 'yes' || undefined,
+    max_calls: limitOf(inputs.maxCalls),
+    max_calls_per_second: limitOf(inputs.maxRate),
     srtp: value(inputs.srtp),
     srtp_keying: value(inputs.keying),
     ringback: sound(inputs.ringback),

@@ -2,7 +2,7 @@
 
 import { get, post, put, remove } from '../api.js';
 import { badge, button, empty, facts, fill, h } from '../dom.js';
-import { origin, security } from '../format.js';
+import { fullTime, now, origin, relative, security } from '../format.js';
 import { complain, confirm, form, notify } from '../ui.js';
 import { recordFields, soundText } from './number-fields.js';
 import { editLink, testLink } from './numbers.js';
@@ -25,7 +25,26 @@ export async function show(view) {
   const all = [found.number, ...found.others];
   const ours = all.find((number) => number.editable);
   if (view.query.copy !== undefined && !ours) return make(view, apps, found.number, `Override ${wanted}`);
-  return ours ? edit(view, apps, ours, all) : readOnly(view, found.number, all);
+  const standing = await registration(view, ours ?? found.number);
+  return ours ? edit(view, apps, ours, all, standing) : readOnly(view, found.number, all, standing);
+}
+
+const REGISTERED = { registered: 'good', trying: 'info', leaving: 'info', failed: 'poor' };
+
+/** How the number's registration stands; nothing where it has none. */
+async function registration(view, record) {
+  if (!record.register) return null;
+  const { registrations } = await get('registrations', {}, { signal: view.signal });
+  const found = registrations.find((one) => one.number === record.number);
+  if (!found) return null;
+  const { state, last_code: code, registered_until_ms: until, next_attempt_ms: next, problem } = found;
+  const words = [
+    code && `the last answer was ${code}`,
+    until > now() && `registered until ${fullTime(until)}`,
+    next && `next attempt ${relative(next)}`,
+    problem,
+  ].filter(Boolean).join('; ');
+  return h('p', { class: 'registration' }, badge(state, REGISTERED[state] ?? 'info'), ` at ${found.registrar}${words && `: ${words}`}`);
 }
 
 /** Another entry of this number, and which of them counts. */
@@ -50,7 +69,7 @@ function make(view, apps, record, title) {
     form({ label: title, submit: 'Add number', send, cancel: h('a', { class: 'button quiet', href: '#/numbers' }, 'Cancel') }, fields.elements)));
 }
 
-function edit(view, apps, record, all) {
+function edit(view, apps, record, all, standing) {
   const fields = recordFields(record, apps, { isNew: false });
   const send = async () => {
     const { number } = await put(['numbers', record.number], fields.read());
@@ -72,11 +91,11 @@ function edit(view, apps, record, all) {
   };
   view.root.append(
     view.head(record.number, h('a', { class: 'button quiet', href: testLink(record.number) }, 'Test a call'), button('Remove', drop, { kind: 'danger' })),
-    ...[siblings(all, record)].filter(Boolean),
+    ...[siblings(all, record), standing].filter(Boolean),
     h('div', { class: 'card' }, form({ label: 'Number', submit: 'Save', send, cancel: h('a', { class: 'button quiet', href: '#/numbers' }, 'Back to the list') }, fields.elements)));
 }
 
-function readOnly(view, record, all) {
+function readOnly(view, record, all, standing) {
   const isSync = record.origin === 'sync';
   const override = isSync && h('a', { class: 'button quiet', href: `${editLink(record.number)}?copy` }, 'Override here');
   const words = isSync
@@ -85,7 +104,7 @@ function readOnly(view, record, all) {
   view.root.append(
     view.head(record.number, override, h('a', { class: 'button quiet', href: testLink(record.number) }, 'Test a call')),
     h('div', { class: 'banner', data: { kind: 'info' } }, words),
-    ...[siblings(all, record)].filter(Boolean),
+    ...[siblings(all, record), standing].filter(Boolean),
     fill(h('div', { class: 'card' }), sheet(record)));
 }
 
@@ -106,6 +125,9 @@ function sheet(record) {
     ['Dials as', record.sip_auth?.username],
     ['While it rings', soundText(record.ringback)],
     ['Alone in a room', soundText(record.hold_music)],
+    ['Registered there', record.register ? 'yes' : null],
+    ['Calls at a time', record.max_calls],
+    ['Calls per second', record.max_calls_per_second],
     ['Encryption', record.srtp],
     ['Keys', record.srtp && record.srtp !== 'off' ? security(record.srtp_keying) : null],
   ]);

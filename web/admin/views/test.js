@@ -9,6 +9,8 @@ import { editLink } from './numbers.js';
 export const SECTION = 'test';
 
 const STEPS = {
+  ban: 'Scanner ban',
+  load: 'Load',
   number: 'Number',
   record: 'Entry in the book',
   app: 'App',
