@@ -122,7 +122,7 @@ mod tests {
             Header::read(&packet(0x80, &[1, 2, 3])),
             Some(Header {
                 payload_type: 8,
-                marker: false,
+                marker: true,
                 sequence: 0x1234,
                 timestamp: 256,
                 ssrc: 0xdeadbeef,

@@ -1,6 +1,7 @@
 //! Events that are not delivered at once: what waits, what is given up, and
 //! who may see it.
 
+use super::receiver::Posted;
 use super::*;
 
 /// Nobody listens there: bound, never accepted from, and closed.
