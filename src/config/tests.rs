@@ -392,6 +392,7 @@ fn the_defaults_that_the_example_states_are_the_defaults() {
     stated.webrtc.advertise.clear();
     stated.calls.srtp = None;
     assert!(stated.hep.take().is_some());
+    assert!(stated.recording.s3.take().is_some());
     assert_eq!(stated.limits.max_calls_per_second.take(), Some(100));
     stated.limits.per_app = CallLimits::default();
     stated.limits.per_number = CallLimits::default();
@@ -433,6 +434,7 @@ fn the_example_mentions_every_field() {
                 | "hooks"
                 | "records"
                 | "assets"
+                | "recording"
                 | "admin"
                 | "sync"
                 | "app"
@@ -440,7 +442,7 @@ fn the_example_mentions_every_field() {
         )
     });
     let tables: Vec<String> = tables.collect();
-    assert_eq!(tables.len(), 16);
+    assert_eq!(tables.len(), 17);
     for name in fields("") {
         let mentioned = match tables.contains(&name) {
             true => {
@@ -451,14 +453,64 @@ fn the_example_mentions_every_field() {
         };
         assert!(mentioned, "{name}");
     }
-    for table in &tables {
+    for table in tables.iter().map(String::as_str).chain(["recording.s3"]) {
         let header = EXAMPLE.find(&format!("[{table}]")).unwrap();
         for name in fields(table) {
             let section = &EXAMPLE[header..];
             let mentioned = section.contains(&format!("\n#{name} = "))
-                || section.contains(&format!("\n{name} = "));
+                || section.contains(&format!("\n{name} = "))
+                || section.contains(&format!("\n[{table}.{name}]\n"));
             assert!(mentioned, "{table}.{name}");
         }
+    }
+}
+
+#[test]
+fn recordings_stay_here_or_go_to_a_bucket() {
+    assert_eq!(load("[recording.s3]").recording.s3, None);
+    let bucket = "[recording.s3]\nbucket = \"calls\"\nprefix = \"/a/b/\"\n";
+    let keys = [
+        ("RINGWIRE_S3_ACCESS_KEY", "key"),
+        ("RINGWIRE_S3_SECRET_KEY", "hush"),
+    ];
+    let s3 = load_with(bucket, &keys).unwrap().recording.s3.unwrap();
+    assert_eq!(
+        (s3.access_key.as_str(), s3.secret_key(), s3.prefix.as_str()),
+        ("key", "hush", "a/b")
+    );
+    assert!(!format!("{s3:?}").contains("hush"));
+    for (text, expected) in [
+        (
+            "recording.format = \"mp3\"",
+            "recording.format: \"mp3\" is neither",
+        ),
+        (
+            "recording.channels = \"both\"",
+            "recording.channels: \"both\" is neither",
+        ),
+        (
+            "recording.keep_days = 0",
+            "recording.keep_days: 0 is out of range",
+        ),
+        (
+            "recording.s3.region = \"x\"",
+            "bucket is missing; write the bucket's name",
+        ),
+        (
+            "recording.s3.bucket = \"x\"",
+            "access_key is missing; write the store's key",
+        ),
+        (
+            "recording.s3.endpoint = \"http://s\"",
+            "recording.s3.endpoint: \"http://s\" is not encrypted; write https",
+        ),
+        (
+            "recording.s3.endpoint = \"s\"",
+            "recording.s3.endpoint: \"s\" is no URL",
+        ),
+    ] {
+        let error = load_with(text, &[]).unwrap_err().to_string();
+        assert!(error.contains(expected), "{text}: {error}");
     }
 }
 
