@@ -16,6 +16,7 @@ use crate::book::{App, CallLimits};
 use crate::config::Config;
 use crate::ids::AppId;
 use crate::io::{ServiceManager, ServiceState, sockets};
+use crate::recording::Recordings;
 use crate::shard;
 use crate::store::Store;
 
@@ -44,6 +45,7 @@ pub fn run(mut config: Config, log_level: LogLevel) -> Result<(), Box<dyn Error>
         warn!("the limit on open files stays as it is: {problem}");
     }
     let store = Store::open(&config.data_dir)?;
+    let recordings = Recordings::open(config.recording.clone(), &config.data_dir, store.clone())?;
     let (events, event_ends) = mpsc::channel(EVENTS);
     let running = shard::start(&config, &book, &events)?;
     drop(events);
@@ -79,6 +81,7 @@ pub fn run(mut config: Config, log_level: LogLevel) -> Result<(), Box<dyn Error>
             ApiSettings::of(&config),
             shards,
             store,
+            recordings.clone(),
             &book,
             &secret.value,
             Surroundings {
@@ -112,6 +115,7 @@ pub fn run(mut config: Config, log_level: LogLevel) -> Result<(), Box<dyn Error>
         end
     })?;
     running.stop();
+    recordings.stop();
     info!("ended");
     Ok(())
 }

@@ -253,6 +253,7 @@ fn needs_restart(running: &Config, fresh: &Config) -> Vec<&'static str> {
         ("hep", running.hep != fresh.hep),
         ("records", running.records != fresh.records),
         ("assets", running.assets != fresh.assets),
+        ("recording", running.recording != fresh.recording),
         (
             "hooks.allow and hooks.allow_private",
             running.hooks.policy != fresh.hooks.policy,

@@ -24,6 +24,7 @@ use crate::call::request::{
 };
 use crate::config::{Config, Machine};
 use crate::ids::{AppId, CallId, ShardId};
+use crate::recording::Recordings;
 use crate::shard::mailbox::{ApiRequest, Mailbox, Shards, Wake};
 use crate::store::Store;
 
@@ -34,6 +35,7 @@ mod hooks;
 mod openapi;
 mod outbox;
 mod peers;
+mod recordings;
 mod records;
 mod rest;
 mod sockets;
@@ -114,6 +116,7 @@ struct Gateway {
     stop: oneshot::Sender<()>,
     task: JoinHandle<std::io::Result<()>>,
     http: reqwest::Client,
+    recordings: Recordings,
     data: tempfile::TempDir,
 }
 
@@ -225,6 +228,13 @@ impl Gateway {
             }
         })
         .await;
+        // What an earlier one left is ended, on a thread that may block.
+        let recordings = tokio::task::spawn_blocking({
+            let (settings, data) = (config.recording.clone(), data.path().to_path_buf());
+            let store = store.clone();
+            move || Recordings::open(settings, &data, store)
+        });
+        let recordings = recordings.await.unwrap().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let surroundings = Surroundings {
@@ -239,7 +249,16 @@ impl Gateway {
             root: app("root", ROOT),
             log_level: Box::new(|_| {}),
         };
-        let api = Api::new(settings, shards, store, &book, ROOT, surroundings).unwrap();
+        let api = Api::new(
+            settings,
+            shards,
+            store,
+            recordings.clone(),
+            &book,
+            ROOT,
+            surroundings,
+        )
+        .unwrap();
         let listener = Listeners {
             api: listener,
             admin: None,
@@ -262,6 +281,7 @@ impl Gateway {
             seen,
             stop,
             task,
+            recordings,
             // Reading the root certificates takes a second without optimisation.
             http: reqwest::Client::builder()
                 .no_proxy()
