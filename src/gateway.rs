@@ -16,6 +16,7 @@ use crate::book::{App, CallLimits};
 use crate::config::Config;
 use crate::ids::AppId;
 use crate::io::{ServiceManager, ServiceState, sockets};
+use crate::recording::Recordings;
 use crate::shard;
 use crate::store::Store;
 
@@ -44,6 +45,7 @@ pub fn run(mut config: Config, log_level: LogLevel) -> Result<(), Box<dyn Error>
         warn!("the limit on open files stays as it is: {problem}");
     }
     let store = Store::open(&config.data_dir)?;
+    let recordings = Recordings::open(config.recording.clone(), &config.data_dir, store.clone())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("api")
@@ -51,7 +53,7 @@ pub fn run(mut config: Config, log_level: LogLevel) -> Result<(), Box<dyn Error>
     let first = runtime.block_on(FirstBook::open(&config, &book, &store))?;
     let book = first.book();
     let (events, event_ends) = mpsc::channel(EVENTS);
-    let running = shard::start(&config, &book, &events)?;
+    let running = shard::start(&config, &book, &recordings, &events)?;
     drop(events);
     runtime.block_on(async {
         let listeners = listen(&config).await?;
@@ -81,6 +83,7 @@ pub fn run(mut config: Config, log_level: LogLevel) -> Result<(), Box<dyn Error>
             ApiSettings::of(&config),
             shards,
             store,
+            recordings.clone(),
             first,
             &secret.value,
             Surroundings {
@@ -114,6 +117,7 @@ pub fn run(mut config: Config, log_level: LogLevel) -> Result<(), Box<dyn Error>
         end
     })?;
     running.stop();
+    recordings.stop();
     info!("ended");
     Ok(())
 }

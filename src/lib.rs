@@ -25,16 +25,18 @@
 //! | [`doctor`] | what this machine lacks for the gateway | no |
 //! | [`logging`] | the operator's log | no |
 //! | [`store`] | the embedded database | no |
+//! | [`recording`] | sound becomes files, kept or uploaded | no |
 //! | [`api`] | axum on its own threads: REST, WebSockets, hooks | no |
 //! | [`gateway`] | start, signals, the graceful end | no |
 //!
 //! Imports go downward only, and `tests/imports.rs` fails on a forbidden one:
 //! `main → gateway, config, banner, doctor, logging` · `doctor → config, io` ·
-//! `gateway → api, store, shard, config, io, banner` ·
-//! `api → store, book, call::request, call::event, shard::mailbox, sound::clip, trace, config, ids` ·
-//! `config → book, trace, ids` · `store → book, ids` ·
+//! `gateway → api, recording, store, shard, config, io, banner` ·
+//! `api → recording, store, book, call::request, call::event, shard::mailbox, sound::clip, trace, config, ids` ·
+//! `recording → store, config, sound, io::host, ids` ·
+//! `config → book, sound, trace, ids` · `store → book, sound, ids` ·
 //! `banner, logging → config` ·
-//! `shard → io, call, sip, media, sdp, book, trace, config` ·
+//! `shard → io, recording, call, sip, media, sdp, book, trace, config` ·
 //! `call → sip, sdp, media, sound, book, trace` · `io → media::packet, media::dtls, trace, ids` ·
 //! `sip, sdp, media, sound, book, trace → ids, timers`. Where keys are spoken of, `keying`
 //! too; where wall-clock time is, `clock`.
@@ -55,6 +57,7 @@ pub mod io;
 pub mod keying;
 pub mod logging;
 pub mod media;
+pub mod recording;
 pub mod sdp;
 pub mod shard;
 pub mod sip;

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::call::event::CallEventKind;
 use crate::call::request::Direction;
+use crate::store::recordings::{Recording, Span, State};
 
 use super::proto::sip_gateway::incoming_call_data::incoming_call_event::sip_event as incoming_sip;
 use super::proto::sip_gateway::incoming_call_data::{self, IncomingCallEvent, incoming_call_event};
@@ -15,7 +16,8 @@ use super::proto::sip_gateway::incoming_call_notify::{
 use super::proto::sip_gateway::outgoing_call_data::outgoing_call_event::sip_event as outgoing_sip;
 use super::proto::sip_gateway::outgoing_call_data::{self, OutgoingCallEvent, outgoing_call_event};
 use super::proto::sip_gateway::{
-    CallEvent, IncomingCallData, IncomingCallNotify, OutgoingCallData, call_event,
+    CallEvent, IncomingCallData, IncomingCallNotify, OutgoingCallData, RecordingFailed,
+    RecordingReady, RecordingSpan, RecordingStarted, call_event,
 };
 
 /// How a frame is written.
@@ -96,6 +98,30 @@ impl CallMessage {
         }
     }
 
+    /// What became of a recording of the call.
+    pub fn recording(recording: &Recording, direction: Direction) -> CallMessage {
+        match direction {
+            Direction::Outgoing => {
+                use outgoing_call_event::Event;
+                let event = match recording.state {
+                    State::Recording => Event::RecordingStarted(started(recording)),
+                    State::Ready => Event::RecordingReady(ready(recording)),
+                    State::Failed => Event::RecordingFailed(failed(recording)),
+                };
+                CallMessage::Outgoing(OutgoingCallEvent { event: Some(event) })
+            }
+            Direction::Incoming => {
+                use incoming_call_event::Event;
+                let event = match recording.state {
+                    State::Recording => Event::RecordingStarted(started(recording)),
+                    State::Ready => Event::RecordingReady(ready(recording)),
+                    State::Failed => Event::RecordingFailed(failed(recording)),
+                };
+                CallMessage::Incoming(IncomingCallEvent { event: Some(event) })
+            }
+        }
+    }
+
     /// As a frame of the call's WebSocket.
     pub fn frame(&self, encoding: Encoding) -> Frame {
         match self {
@@ -115,6 +141,46 @@ impl CallMessage {
             CallMessage::Incoming(event) => call_event::Event::Incoming(event.clone()),
         }
     }
+}
+
+fn started(recording: &Recording) -> RecordingStarted {
+    RecordingStarted {
+        recording_id: recording.id.to_string(),
+        format: recording.format.name().to_owned(),
+        channels: recording.channels.name().to_owned(),
+    }
+}
+
+fn ready(recording: &Recording) -> RecordingReady {
+    RecordingReady {
+        recording_id: recording.id.to_string(),
+        format: recording.format.name().to_owned(),
+        duration_ms: recording.duration_ms,
+        size: recording.size,
+        sha256: recording.sha256.clone().unwrap_or_default(),
+        gaps: spans(&recording.gaps),
+        recovered: recording.recovered,
+    }
+}
+
+fn failed(recording: &Recording) -> RecordingFailed {
+    RecordingFailed {
+        recording_id: recording.id.to_string(),
+        format: recording.format.name().to_owned(),
+        duration_ms: recording.duration_ms,
+        size: recording.size,
+        sha256: recording.sha256.clone().unwrap_or_default(),
+        gaps: spans(&recording.gaps),
+        reason: recording.reason.clone().unwrap_or_default(),
+    }
+}
+
+fn spans(spans: &[Span]) -> Vec<RecordingSpan> {
+    let span = |span: &Span| RecordingSpan {
+        at_ms: span.at_ms,
+        duration_ms: span.duration_ms,
+    };
+    spans.iter().map(span).collect()
 }
 
 fn outgoing(kind: &CallEventKind) -> Option<outgoing_call_event::Event> {

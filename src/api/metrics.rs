@@ -1,6 +1,7 @@
 //! `GET /metrics`, `GET /healthz` and `GET /readyz`.
 
 mod clips;
+mod recordings;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -271,6 +272,7 @@ fn own_metrics(page: &mut Page, shared: &Shared) {
     page.total("store_transactions", help, &[], store.transactions);
     record_metrics(page, shared);
     clips::clip_metrics(page, shared);
+    recordings::recording_metrics(page, shared);
     let view = shared.directory.view();
     let help = "Records of the number book, by where they come from and whether they count.";
     for (kind, counts) in [

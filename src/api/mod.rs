@@ -17,6 +17,7 @@
 //! | `hooks`, `hook_answer` | hooks: the outbox, delivery, what became of each event |
 //! | `media_server`, `media_session` | the media server that rooms are on |
 //! | `messages`, `proto` | the messages, binary and JSON |
+//! | `recordings` | recordings: told, listed, fetched, removed |
 //! | `metrics` | metrics and health |
 //! | `openapi` | the description of the routes |
 //! | `pages` | the SDK, the softphone, the browsable description |
@@ -39,6 +40,7 @@ use crate::call::request::{CallReply, CallRequest};
 use crate::config::{Config, KeptSecret, MediaServer, Rooms};
 use crate::ids::ShardId;
 use crate::keying::{Srtp, SrtpPolicy};
+use crate::recording::Recordings;
 use crate::shard::mailbox::Shards;
 use crate::store::{Store, StoreError};
 
@@ -69,6 +71,7 @@ mod peer_events;
 mod peers;
 mod policed_clients;
 pub mod proto;
+mod recordings;
 mod records;
 mod registrations;
 mod registry;
@@ -260,6 +263,7 @@ struct Shared {
     records: Records,
     assets: Arc<Assets>,
     clips: Clips,
+    recordings: Recordings,
     counters: Arc<Counters>,
     admin: Admin,
     sync: BookSync,
@@ -281,6 +285,7 @@ impl Api {
         settings: ApiSettings,
         shards: Shards,
         store: Store,
+        recordings: Recordings,
         first: FirstBook,
         root_secret: &str,
         surroundings: Surroundings,
@@ -325,6 +330,7 @@ impl Api {
                 assets,
                 clips,
                 records: Records::new(store.clone(), settings.records),
+                recordings,
                 settings: RwLock::new(Arc::new(settings)),
                 admin: Admin::open(&surroundings.config, store.clone())?,
                 sync,
@@ -398,6 +404,9 @@ impl Api {
             sessions.resume().await;
         }
         let keeper = tokio::spawn(records::keep(shared.clone()));
+        let (stop_recordings, recordings_stopped) = oneshot::channel();
+        let recordings = recordings::run(shared.clone(), recordings_stopped);
+        let recordings = tokio::spawn(recordings);
         shared.sync.start(shared);
         tokio::spawn(registrations::run(shared.clone()));
         let (stop_events, stopped) = oneshot::channel();
@@ -426,6 +435,12 @@ impl Api {
         };
         let _ = stop_events.send(());
         events.await.map_err(io::Error::other)?;
+        let settled = shared.recordings.settled();
+        if tokio::time::timeout(CLOSE_TIMEOUT, settled).await.is_err() {
+            tracing::warn!("some recordings are told of at the next start");
+        }
+        let _ = stop_recordings.send(());
+        recordings.await.map_err(io::Error::other)?;
         shared.ending.send_replace(true);
         shared.hooks.hurry();
         if let Some(sessions) = &shared.media_sessions {

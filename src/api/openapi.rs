@@ -34,6 +34,7 @@ use super::routes;
     components(schemas(Failure)),
     tags(
         (name = "calls", description = "Outgoing and incoming calls"),
+        (name = "recordings", description = "Recordings of calls"),
         (name = "rooms", description = "Rooms, and the WebRTC peers that come in over HTTP"),
         (name = "assets", description = "Sounds that are played to calls and rooms"),
         (name = "tokens", description = "Tokens that reach a part of an app"),

@@ -28,7 +28,7 @@ mod csv;
 mod rest;
 
 pub(super) use rest::{__path_one_record, __path_search};
-pub use rest::{one_record, read_query, record_view, search};
+pub use rest::{instant, one_record, read_query, record_view, search, whole};
 
 /// How often it is written down that the gateway lives, while there are calls:
 /// the end of a lost call is known this exactly.

@@ -270,6 +270,7 @@ fn needs_restart(running: &Config, fresh: &Config) -> Vec<&'static str> {
         ),
         ("hep", running.hep != fresh.hep),
         ("assets", running.assets != fresh.assets),
+        ("recording", running.recording != fresh.recording),
         ("admin.listen", running.admin.listen != fresh.admin.listen),
     ];
     let differing = differs.into_iter().filter(|(_, differs)| *differs);

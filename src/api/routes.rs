@@ -16,7 +16,7 @@ use utoipa_axum::routes;
 use super::error::ApiError;
 use super::{
     Shared, actions, assets, call_trace, calls, dial, hooks, metrics, openapi, pages, peer_events,
-    peers, records, tokens, ws,
+    peers, recordings, records, tokens, ws,
 };
 
 /// Requests at a time; one more is told to come back.
@@ -56,6 +56,9 @@ pub(super) fn described() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(calls::all_calls))
         .routes(routes!(records::search))
         .routes(routes!(records::one_record))
+        .routes(routes!(recordings::list))
+        .routes(routes!(recordings::one, recordings::remove))
+        .routes(routes!(recordings::audio))
         .routes(routes!(hooks::rest::list))
         .routes(routes!(hooks::rest::discard))
         .routes(routes!(hooks::rest::retry))
@@ -141,7 +144,7 @@ fn cors(headers: &mut HeaderMap) {
     );
     set(
         header::ACCESS_CONTROL_ALLOW_HEADERS,
-        "Authorization, Content-Type, If-Match",
+        "Authorization, Content-Type, If-Match, If-Range, Range",
     );
     set(
         header::ACCESS_CONTROL_EXPOSE_HEADERS,

@@ -31,6 +31,7 @@ pub struct File {
     pub hooks: Hooks,
     pub records: Records,
     pub assets: Assets,
+    pub recording: Recording,
     pub admin: Admin,
     pub sync: Sync,
     pub app: Vec<Spanned<App>>,
@@ -160,6 +161,37 @@ pub struct Assets {
     pub cache_mib: Setting<Whole>,
     pub url_timeout_s: Setting<Whole>,
     pub url_fresh_s: Setting<Whole>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Recording {
+    pub format: Setting<String>,
+    pub channels: Setting<String>,
+    pub keep_days: Setting<Whole>,
+    pub minimum_free_mb: Setting<Whole>,
+    pub announcement: Setting<bool>,
+    pub s3: Option<Spanned<S3>>,
+}
+
+#[derive(Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct S3 {
+    pub endpoint: Setting<String>,
+    pub bucket: Setting<String>,
+    pub region: Setting<String>,
+    pub access_key: Setting<String>,
+    pub secret_key: Setting<String>,
+    pub prefix: Setting<String>,
+    pub allow_http: Setting<bool>,
+    pub delete_local_after_upload: Setting<bool>,
+}
+
+impl S3 {
+    /// Whether it says nothing.
+    pub fn is_empty(&self) -> bool {
+        *self == S3::default()
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]

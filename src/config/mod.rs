@@ -12,6 +12,7 @@ use ipnet::IpNet;
 
 use crate::book::{Book, CallLimits, HookPolicy};
 use crate::keying::{SrtpKeying, SrtpPolicy};
+use crate::sound::file::{Channels, FileFormat};
 use crate::trace::{HepSender, TraceSettings};
 
 mod admin;
@@ -21,6 +22,7 @@ mod file;
 mod machine;
 mod numbers;
 mod operations;
+mod recording;
 mod resolve;
 mod rooms;
 mod root_secret;
@@ -77,6 +79,8 @@ pub struct Config {
     pub records: Records,
     /// Sounds that apps keep here and fetch from elsewhere.
     pub assets: Assets,
+    /// How calls are recorded, and where recordings go.
+    pub recording: Recording,
     /// Apps and numbers of the file; the root app joins by
     /// [`Book::with_app`] once its secret is known ([`Config::root_secret`]).
     pub book: Book,
@@ -348,6 +352,50 @@ pub struct Assets {
     pub url_timeout: Duration,
     /// For how long what was fetched is used without asking again.
     pub url_fresh: Duration,
+}
+
+/// How calls are recorded, and where recordings go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recording {
+    /// Of files, where a request does not say.
+    pub format: FileFormat,
+    /// Of files, where a request does not say.
+    pub channels: Channels,
+    /// Of recordings that ended no longer ago than this.
+    pub keep: Duration,
+    /// Nothing is recorded while the disk has less room than this, in bytes.
+    pub minimum_free: u64,
+    /// The recorded peer hears that it is recorded.
+    pub announcement: bool,
+    /// Where recordings are uploaded.
+    pub s3: Option<S3>,
+}
+
+/// An S3-compatible object store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct S3 {
+    /// URL, without a slash at the end; `None`: Amazon's.
+    pub endpoint: Option<String>,
+    /// The bucket's name.
+    pub bucket: String,
+    /// The bucket's region.
+    pub region: String,
+    /// Who we are there.
+    pub access_key: String,
+    secret_key: Secret,
+    /// What objects' names begin with, without slashes around it.
+    pub prefix: String,
+    /// The endpoint may be plain HTTP.
+    pub allow_http: bool,
+    /// A file goes from the disk once it is known to be there.
+    pub delete_local_after_upload: bool,
+}
+
+impl S3 {
+    /// What the requests are signed with.
+    pub fn secret_key(&self) -> &str {
+        &self.secret_key.0
+    }
 }
 
 /// Who may use the admin panel and its API.

@@ -15,8 +15,8 @@ use super::file::{self, File, Setting, Whole};
 use super::values::{self, Problem};
 use super::{
     Calls, Config, ConfigError, Hooks, Http, Log, LogFormat, MAX_SHARDS, Machine, MediaBackend,
-    Place, PublicAddresses, Records, Rtp, Secret, Sip, admin, assets, numbers, operations, rooms,
-    sync, webrtc,
+    Place, PublicAddresses, Records, Rtp, Secret, Sip, admin, assets, numbers, operations,
+    recording, rooms, sync, webrtc,
 };
 
 const DATA_DIR: &str = "./data";
@@ -72,6 +72,7 @@ pub(super) fn resolve(
         hooks: reader.hooks(&file)?,
         records: reader.records(&file)?,
         assets: assets::assets(&reader, &file)?,
+        recording: recording::recording(&reader, &file)?,
         admin: admin::admin(&reader, &file)?,
         sync: sync::sync(&reader, &file)?,
         secret: reader.secret(&file)?,

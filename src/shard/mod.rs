@@ -9,6 +9,7 @@
 //! | `mailbox` | bounded ways in, and on which shard a room lives |
 //! | `outbox` | the way of events to the api |
 //! | `ports` | the rooms' sockets |
+//! | `recordings` | what rooms record, on its way to the writers |
 //! | `web` | the ports that WebRTC peers share |
 //! | `overload`, `guards` | when new calls are refused |
 //! | `capture` | copies of SIP messages for the capture server |
@@ -22,6 +23,7 @@ pub mod mailbox;
 mod outbox;
 mod overload;
 mod ports;
+mod recordings;
 mod start;
 mod turn;
 mod web;

@@ -25,12 +25,14 @@ use crate::io::hep::{HepExporter, HepSettings};
 use crate::io::{Backend, BackendChoice, BackendSettings, PortPool, affinity, sockets};
 use crate::keying::Srtp;
 use crate::media::{DtlsEngine, Table, TableSettings};
+use crate::recording::{Recorder, Recordings};
 use crate::shard::capture::Capture;
 use crate::shard::guards::guards;
 use crate::shard::mailbox::{Mailbox, Receiver, Shards, Wake, room_shard};
 use crate::shard::outbox::Outbox;
 use crate::shard::overload::Overload;
 use crate::shard::ports::{PortIndexes, PortSettings};
+use crate::shard::recordings::Desk;
 use crate::shard::turn::{PeerMessage, Shard};
 use crate::shard::web::{self, SharedSockets};
 use crate::sip::agent::{Agent, AgentSettings, Listener};
@@ -149,6 +151,7 @@ struct Introduction {
 pub fn start(
     config: &Config,
     book: &Arc<Book>,
+    recordings: &Recordings,
     events: &mpsc::Sender<CallEvent>,
 ) -> Result<RunningShards, StartError> {
     let count = config.cores.len() as u8;
@@ -194,6 +197,7 @@ pub fn start(
             port_settings,
             bound: bound.clone(),
             book: book.clone(),
+            recorder: recordings.recorder(),
             outbox: Outbox::new(events.clone()),
             clock,
             limits: limits.clone(),
@@ -282,6 +286,7 @@ struct Plan {
     port_settings: PortSettings,
     bound: Vec<SocketAddr>,
     book: Arc<Book>,
+    recorder: Recorder,
     outbox: Outbox,
     clock: WallClock,
     limits: Arc<Limits>,
@@ -329,6 +334,8 @@ impl Plan {
         }
         let mut indexes = PortIndexes::default();
         let mut rooms = self.rooms();
+        let desk = Desk::new(self.recorder.clone(), self.config.recording.clone());
+        rooms.set_recording_desk(Box::new(desk));
         self.share_ports(&mut backend, &mut indexes, &mut rooms)?;
         let shard = Shard {
             id: self.id,
@@ -391,7 +398,11 @@ impl Plan {
             handshakes_per_second_per_address: self.config.webrtc.handshakes_per_second_per_address,
         };
         let table = Table::new(settings, rand::random());
-        Rooms::new(table, self.clock, RoomSettings::default())
+        let settings = RoomSettings {
+            announce_recordings: self.config.recording.announcement,
+            ..RoomSettings::default()
+        };
+        Rooms::new(table, self.clock, settings)
     }
 
     fn room_backend(&self) -> RoomBackend {

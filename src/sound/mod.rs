@@ -22,6 +22,7 @@
 //! | [`level`] | loudness, voice activity, dead air, one-way sound |
 //! | [`conference`] | a room whose sound is made here |
 //! | [`limiter`] | from a sum of voices to 16 bits |
+//! | [`file`] | recordings: WAV and Ogg Opus |
 
 pub mod clip;
 pub mod codec;
@@ -30,6 +31,7 @@ pub mod concealment;
 pub mod conference;
 pub mod dtmf;
 pub mod e_model;
+pub mod file;
 pub mod format;
 pub mod level;
 pub mod limiter;

@@ -16,6 +16,7 @@
 //! | `outbox` | call events on their way to hooks |
 //! | `records` | call records: written, searched, pruned |
 //! | `documents` | small things by name: the last good sync answers, the administrator's password, what is to be deleted on the media server |
+//! | `recordings` | recordings: searched, told, uploaded, removed |
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -31,6 +32,7 @@ pub mod assets;
 pub mod documents;
 pub mod numbers;
 pub mod outbox;
+pub mod recordings;
 pub mod records;
 mod schema;
 mod writer;

@@ -12,6 +12,7 @@ const STEPS: &[&str] = &[
     include_str!("schema/01_book.sql"),
     include_str!("schema/02_outbox.sql"),
     include_str!("schema/03_records.sql"),
+    include_str!("schema/04_recordings.sql"),
     include_str!("schema/05_assets.sql"),
     include_str!("schema/06_app_limits.sql"),
 ];

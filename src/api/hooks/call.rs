@@ -51,6 +51,11 @@ impl CallHooks {
         }
     }
 
+    /// Where its events go.
+    pub fn hook(&self) -> &Hook {
+        &self.hook
+    }
+
     /// Queues an event.
     pub fn post(&self, timestamp_ms: u64, event: call_event::Event) {
         self.enqueue(timestamp_ms, event, None, |store, row| {

@@ -198,7 +198,8 @@ fn result(text: &str) -> Result<CallResult, ApiError> {
     })
 }
 
-fn whole(text: &str, field: &str, least: u64, most: u64) -> Result<u64, ApiError> {
+/// A whole number in bounds.
+pub fn whole(text: &str, field: &str, least: u64, most: u64) -> Result<u64, ApiError> {
     match text.parse() {
         Ok(number) if (least..=most).contains(&number) => Ok(number),
         _ => Err(ApiError::field(
@@ -209,7 +210,7 @@ fn whole(text: &str, field: &str, least: u64, most: u64) -> Result<u64, ApiError
 }
 
 /// Milliseconds since the Unix epoch, written so or as RFC 3339.
-fn instant(text: &str, field: &str) -> Result<u64, ApiError> {
+pub fn instant(text: &str, field: &str) -> Result<u64, ApiError> {
     let wrong = || {
         let problem =
             "write milliseconds since the Unix epoch, or a time like 2026-05-01T00:00:00Z";

@@ -26,6 +26,7 @@ use crate::call::request::{
 };
 use crate::config::{Config, Machine};
 use crate::ids::{AppId, CallId, ShardId};
+use crate::recording::Recordings;
 use crate::shard::mailbox::{ApiRequest, Mailbox, Shards, Wake};
 use crate::store::Store;
 
@@ -37,6 +38,7 @@ mod openapi;
 mod outbox;
 mod peers;
 mod receiver;
+mod recordings;
 mod records;
 mod rest;
 mod sockets;
@@ -126,6 +128,7 @@ struct Gateway {
     stop: oneshot::Sender<()>,
     task: JoinHandle<std::io::Result<()>>,
     http: reqwest::Client,
+    recordings: Recordings,
     data: tempfile::TempDir,
 }
 
@@ -237,6 +240,13 @@ impl Gateway {
             }
         })
         .await;
+        // What an earlier one left is ended, on a thread that may block.
+        let recordings = tokio::task::spawn_blocking({
+            let (settings, data) = (config.recording.clone(), data.path().to_path_buf());
+            let store = store.clone();
+            move || Recordings::open(settings, &data, store)
+        });
+        let recordings = recordings.await.unwrap().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let surroundings = Surroundings {
@@ -253,7 +263,16 @@ impl Gateway {
         };
         let first = FirstBook::open(&surroundings.config, &book, &store).await;
         let first = first.unwrap();
-        let api = Api::new(settings, shards, store, first, ROOT, surroundings).unwrap();
+        let api = Api::new(
+            settings,
+            shards,
+            store,
+            recordings.clone(),
+            first,
+            ROOT,
+            surroundings,
+        )
+        .unwrap();
         let listener = Listeners {
             api: listener,
             admin: None,
@@ -276,6 +295,7 @@ impl Gateway {
             seen,
             stop,
             task,
+            recordings,
             // Reading the root certificates takes a second without optimisation.
             http: reqwest::Client::builder()
                 .no_proxy()

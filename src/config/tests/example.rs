@@ -46,6 +46,7 @@ fn the_defaults_that_the_example_states_are_the_defaults() {
     stated.webrtc.advertise.clear();
     stated.calls.srtp = None;
     assert!(stated.hep.take().is_some());
+    assert!(stated.recording.s3.take().is_some());
     assert_eq!(stated.limits.max_calls_per_second.take(), Some(100));
     stated.limits.per_app = CallLimits::default();
     stated.limits.per_number = CallLimits::default();
@@ -87,6 +88,7 @@ fn the_example_mentions_every_field() {
                 | "hooks"
                 | "records"
                 | "assets"
+                | "recording"
                 | "admin"
                 | "sync"
                 | "app"
@@ -94,7 +96,7 @@ fn the_example_mentions_every_field() {
         )
     });
     let tables: Vec<String> = tables.collect();
-    assert_eq!(tables.len(), 16);
+    assert_eq!(tables.len(), 17);
     for name in fields("") {
         let mentioned = match tables.contains(&name) {
             true => {
@@ -105,12 +107,13 @@ fn the_example_mentions_every_field() {
         };
         assert!(mentioned, "{name}");
     }
-    for table in &tables {
+    for table in tables.iter().map(String::as_str).chain(["recording.s3"]) {
         let header = EXAMPLE.find(&format!("[{table}]")).unwrap();
         for name in fields(table) {
             let section = &EXAMPLE[header..];
             let mentioned = section.contains(&format!("\n#{name} = "))
-                || section.contains(&format!("\n{name} = "));
+                || section.contains(&format!("\n{name} = "))
+                || section.contains(&format!("\n[{table}.{name}]\n"));
             assert!(mentioned, "{table}.{name}");
         }
     }

@@ -352,3 +352,52 @@ fn a_missing_file_is_named() {
         "{error}"
     );
 }
+
+#[test]
+fn recordings_stay_here_or_go_to_a_bucket() {
+    assert_eq!(load("[recording.s3]").recording.s3, None);
+    let bucket = "[recording.s3]\nbucket = \"calls\"\nprefix = \"/a/b/\"\n";
+    let keys = [
+        ("RINGWIRE_S3_ACCESS_KEY", "key"),
+        ("RINGWIRE_S3_SECRET_KEY", "hush"),
+    ];
+    let s3 = load_with(bucket, &keys).unwrap().recording.s3.unwrap();
+    assert_eq!(
+        (s3.access_key.as_str(), s3.secret_key(), s3.prefix.as_str()),
+        ("key", "hush", "a/b")
+    );
+    assert!(!format!("{s3:?}").contains("hush"));
+    for (text, expected) in [
+        (
+            "recording.format = \"mp3\"",
+            "recording.format: \"mp3\" is neither",
+        ),
+        (
+            "recording.channels = \"both\"",
+            "recording.channels: \"both\" is neither",
+        ),
+        (
+            "recording.keep_days = 0",
+            "recording.keep_days: 0 is out of range",
+        ),
+        (
+            "recording.s3.region = \"x\"",
+            "bucket is missing; write the bucket's name",
+        ),
+        (
+            "recording.s3.bucket = \"x\"",
+            "access_key is missing; write the store's key",
+        ),
+        (
+            "recording.s3.endpoint = \"http://s\"",
+            "recording.s3.endpoint: \"http://s\" is not encrypted; write https",
+        ),
+        (
+            "recording.s3.endpoint = \"s\"",
+            "recording.s3.endpoint: \"s\" is no URL",
+        ),
+    ] {
+        let error = load_with(text, &[]).unwrap_err().to_string();
+        assert!(error.contains(expected), "{text}: {error}");
+    }
+}

@@ -4,7 +4,7 @@
 
 pub mod g711;
 pub mod g722;
-mod opus;
+pub(super) mod opus;
 mod waveform;
 
 use thiserror::Error;
