@@ -134,6 +134,18 @@ const HELP: &[(&str, &str)] = &[
         "SIP datagrams that were longer than UDP can carry.",
     ),
     (
+        "sound_postponed_total",
+        "Times that rooms' sound had to wait so that packets would not.",
+    ),
+    (
+        "sound_rooms",
+        "Rooms whose sound is decoded here: mixed, recorded, or listened to for keys.",
+    ),
+    (
+        "sound_ticks_skipped_total",
+        "Frames of 20 ms that rooms left out because the shard was late.",
+    ),
+    (
         "trace_bytes",
         "Memory taken by the SIP messages that are kept of calls.",
     ),

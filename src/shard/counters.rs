@@ -265,6 +265,7 @@ fn samples(sources: &Sources<'_>) -> Vec<Sample> {
     gauge("sip_transactions", calls.agent().transactions());
     gauge("sip_sockets", calls.listeners());
     gauge("trace_bytes", calls.trace_bytes());
+    gauge("sound_rooms", sources.rooms.conferences());
     if sources.shared {
         gauge("sip_banned_sources", calls.scanners().banned());
     }
