@@ -87,7 +87,7 @@ pub(super) struct Peer {
     pub(super) frame: Vec<i16>,
     pub(super) selected: bool,
     pub(super) hears: Hears,
-    /// Room for a sum of its own.
+    /// Room for a sum of its own, where it has ever heard one.
     pub(super) sum: Vec<i32>,
     level: Level,
     /// What its latest frame measured.
@@ -111,10 +111,10 @@ impl Peer {
             rate,
             receiver: Receiver::new(rate, settings),
             voice: Voice::default(),
-            frame: Vec::with_capacity(MAX_FRAME_SAMPLES),
+            frame: Vec::with_capacity(rate.frame_samples()),
             selected: false,
             hears: Hears::Own,
-            sum: Vec::with_capacity(MAX_FRAME_SAMPLES),
+            sum: Vec::new(),
             level: Level::default(),
             measured: None,
             has_sound: false,

@@ -14,6 +14,8 @@ const CLASSES: usize = 400;
 const QUANTILE: f32 = 0.97;
 /// Time after which a packet's weight has fallen to 1/e, in µs.
 const MEMORY: f32 = 6_000_000.0;
+/// Weights are scaled down at this: 28 s of 20 ms packets.
+const MOST_SCALE: f32 = 100.0;
 /// Before anything is measured, packets count as if they came up to this late.
 const ASSUMED: i64 = 20_000;
 /// Weight of that assumption, in packets' first weights.
@@ -36,8 +38,14 @@ pub struct DelayEstimate {
     block_since: i64,
     /// Lowest of the blocks.
     base: Option<i64>,
+    /// What came with which delay, times [`Self::scale`]. Instead of all older
+    /// weights falling, each new one weighs more.
     weights: Box<[f32; CLASSES]>,
     total: f32,
+    scale: f32,
+    /// The class in which the quantile lies, and the weight of those above it.
+    quantile: usize,
+    above: f32,
     target: i64,
     target_since: i64,
 }
@@ -49,7 +57,8 @@ impl DelayEstimate {
         let maximum = maximum.min(CLASS * (CLASSES as i64 - 1));
         let minimum = minimum.min(maximum);
         let mut weights = Box::new([0.0; CLASSES]);
-        weights[class(ASSUMED - 1)] = ASSUMED_WEIGHT;
+        let assumed = class(ASSUMED - 1);
+        weights[assumed] = ASSUMED_WEIGHT;
         DelayEstimate {
             minimum,
             maximum,
@@ -59,6 +68,9 @@ impl DelayEstimate {
             base: None,
             weights,
             total: ASSUMED_WEIGHT,
+            scale: 1.0,
+            quantile: assumed,
+            above: 0.0,
             target: ASSUMED.clamp(minimum, maximum),
             target_since: 0,
         }
@@ -71,11 +83,7 @@ impl DelayEstimate {
         self.update_base(arrival, offset);
         let delay = offset - self.base.unwrap_or(offset);
         let weight = (duration.clamp(2_500, 120_000) as f32 / MEMORY).min(0.5);
-        for class in self.weights.iter_mut() {
-            *class *= 1.0 - weight;
-        }
-        self.weights[class(delay)] += weight;
-        self.total = self.total * (1.0 - weight) + weight;
+        self.weigh(class(delay), weight);
         let wanted = self.quantile().clamp(self.minimum, self.maximum);
         if wanted >= self.target {
             self.target = wanted;
@@ -99,16 +107,43 @@ impl DelayEstimate {
         self.base = self.blocks.iter().copied().min();
     }
 
+    /// Counts a delay of this class, and lets all others count less.
+    fn weigh(&mut self, class: usize, weight: f32) {
+        self.scale /= 1.0 - weight;
+        let scaled = weight * self.scale;
+        self.weights[class] += scaled;
+        self.total += scaled;
+        if class > self.quantile {
+            self.above += scaled;
+        }
+        if self.scale > MOST_SCALE {
+            self.scale_down();
+        }
+        let beyond = self.total * (1.0 - QUANTILE);
+        while self.above > beyond && self.quantile + 1 < CLASSES {
+            self.quantile += 1;
+            self.above -= self.weights[self.quantile];
+        }
+        while self.quantile > 0 && self.above + self.weights[self.quantile] <= beyond {
+            self.above += self.weights[self.quantile];
+            self.quantile -= 1;
+        }
+    }
+
+    /// Brings the weights back to where a float has digits for them. Sums are
+    /// made anew, so that what was rounded off does not add up.
+    fn scale_down(&mut self) {
+        for weight in self.weights.iter_mut() {
+            *weight /= self.scale;
+        }
+        self.scale = 1.0;
+        self.total = self.weights.iter().sum();
+        self.above = self.weights.iter().skip(self.quantile + 1).sum();
+    }
+
     /// Upper bound of the class below which the quantile of the weight lies.
     fn quantile(&self) -> i64 {
-        let mut beyond = self.total * (1.0 - QUANTILE);
-        for (index, weight) in self.weights.iter().enumerate().rev() {
-            beyond -= weight;
-            if beyond < 0.0 {
-                return (index as i64 + 1) * CLASS;
-            }
-        }
-        CLASS
+        (self.quantile as i64 + 1) * CLASS
     }
 
     /// A new stream has a new clock, on the same network.

@@ -1,11 +1,15 @@
 //! Packets between their arrival and their turn, in order of their sequence
-//! numbers. A ring of slots whose payload buffers are kept, so that a stream
-//! that runs allocates nothing.
+//! numbers. The buffers of payloads that had their turn are used again, so that
+//! a stream that runs allocates nothing, and holds only as many as it needs.
 
 use crate::sound::codec::AudioCodec;
 
 /// Longest payload that is kept, in bytes: what an Ethernet frame can carry.
 pub const MAX_PAYLOAD: usize = 1500;
+
+/// Buffers that are kept for the next packets; what a burst needs beyond goes
+/// again.
+const SPARE: usize = 16;
 
 /// A packet in its slot.
 #[derive(Debug, Default)]
@@ -13,6 +17,7 @@ struct Slot {
     /// None: nothing was here yet.
     packet: Option<Header>,
     waits: bool,
+    /// Empty unless it waits.
     payload: Vec<u8>,
 }
 
@@ -43,6 +48,8 @@ pub enum Inserted {
 #[derive(Debug)]
 pub struct JitterBuffer {
     slots: Vec<Slot>,
+    /// Buffers to be used again.
+    spare: Vec<Vec<u8>>,
     waiting: usize,
     /// Lowest and highest sequence number that may wait.
     first: i64,
@@ -57,6 +64,7 @@ impl JitterBuffer {
         slots.resize_with(capacity, Slot::default);
         JitterBuffer {
             slots,
+            spare: Vec::new(),
             waiting: 0,
             first: 0,
             last: -1,
@@ -97,6 +105,7 @@ impl JitterBuffer {
         let replaced = slot.waits;
         if !replaced {
             self.waiting += 1;
+            slot.payload = self.spare.pop().unwrap_or_default();
         }
         slot.packet = Some(header);
         slot.waits = true;
@@ -142,20 +151,36 @@ impl JitterBuffer {
             .filter(|packet| slot.waits && packet.sequence == sequence)
     }
 
-    /// Payload of a packet that waits or has had its turn.
+    /// Payload of a packet that waits; else empty.
     pub fn payload(&self, sequence: i64) -> &[u8] {
         &self.slots[self.index(sequence)].payload
     }
 
-    /// The packet's turn has come. It is remembered, so that a second one of
-    /// its number is a duplicate.
-    pub fn remove(&mut self, sequence: i64) {
+    /// The packet's turn has come: its payload, which is to be given back by
+    /// [`Self::recycle`]. It is remembered, so that a second one of its number
+    /// is a duplicate.
+    pub fn take(&mut self, sequence: i64) -> Vec<u8> {
         let index = self.index(sequence);
         let slot = &mut self.slots[index];
-        if slot.waits && slot.packet.is_some_and(|p| p.sequence == sequence) {
-            slot.waits = false;
-            self.waiting -= 1;
+        if !slot.waits || slot.packet.is_none_or(|p| p.sequence != sequence) {
+            return Vec::new();
         }
+        slot.waits = false;
+        self.waiting -= 1;
+        std::mem::take(&mut slot.payload)
+    }
+
+    /// Takes a payload's buffer back.
+    pub fn recycle(&mut self, payload: Vec<u8>) {
+        if payload.capacity() > 0 && self.spare.len() < SPARE {
+            self.spare.push(payload);
+        }
+    }
+
+    /// The packet will have no turn, but is remembered.
+    pub fn remove(&mut self, sequence: i64) {
+        let payload = self.take(sequence);
+        self.recycle(payload);
     }
 
     /// A packet that came too late is remembered like one that had its turn.
@@ -167,11 +192,14 @@ impl JitterBuffer {
         }
     }
 
-    /// Forgets everything; buffers are kept.
+    /// Forgets everything.
     pub fn clear(&mut self) {
-        for slot in &mut self.slots {
+        for index in 0..self.slots.len() {
+            let slot = &mut self.slots[index];
             slot.packet = None;
             slot.waits = false;
+            let payload = std::mem::take(&mut slot.payload);
+            self.recycle(payload);
         }
         self.waiting = 0;
         self.first = 0;

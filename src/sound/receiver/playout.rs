@@ -233,9 +233,20 @@ impl Receiver {
         self.playout.slack = self.behind(now, packet);
         self.playout.waited = self.micros_of(self.queue.len());
         self.playout.delay = self.playout.slack + self.playout.waited;
-        self.buffer.remove(packet.sequence);
         self.playout.next_sequence = Some(packet.sequence + 1);
         self.playout.next_timestamp = packet.timestamp;
+        let payload = self.buffer.take(packet.sequence);
+        self.decode_payload(packet, &payload, after_pause, made);
+        self.buffer.recycle(payload);
+    }
+
+    fn decode_payload(
+        &mut self,
+        packet: &Header,
+        payload: &[u8],
+        after_pause: bool,
+        made: &mut Made,
+    ) {
         let start = self.queue.len();
         if !self.prepare_decoder(packet.codec) {
             self.statistics.invalid += 1;
@@ -244,7 +255,6 @@ impl Receiver {
         let Some(decoder) = &mut self.decoder else {
             return;
         };
-        let payload = self.buffer.payload(packet.sequence);
         let queue = self.queue.samples();
         let samples = match decoder.decode(payload, queue) {
             Ok(samples) => samples,

@@ -1,12 +1,16 @@
 //! Decoded sound that is not yet handed out. Whatever of it does not follow
 //! from what went before is joined on without a step.
 
-use crate::sound::format::{MAX_FRAME_SAMPLES, SampleRate};
+use crate::sound::format::SampleRate;
 
 /// A step at a seam is spread over this long, in µs.
 const SEAM: usize = 2_500;
 /// What is left of a stream that ends at once fades over this long, in µs.
 const FADE: usize = 5_000;
+
+/// There is room for this from the start, so that nothing is allocated while
+/// a stream of packets of up to 60 ms runs.
+const USUAL_FRAMES: usize = 5;
 
 /// Bounded by what it is asked to hold: two frames and the longest packet, which
 /// is 1500 octets of G.711, 187.5 ms.
@@ -22,7 +26,7 @@ impl SoundQueue {
     pub fn new(rate: SampleRate) -> SoundQueue {
         SoundQueue {
             rate,
-            samples: Vec::with_capacity(12 * MAX_FRAME_SAMPLES),
+            samples: Vec::with_capacity(USUAL_FRAMES * rate.frame_samples()),
             last: 0,
         }
     }
@@ -97,9 +101,9 @@ impl SoundQueue {
             let part = (position * from % to) as i64;
             (here + (next - here) * part / to as i64) as i16
         };
-        let carried: Vec<i16> = (0..length).map(at).collect();
-        self.samples.clear();
-        self.samples.extend_from_slice(&carried);
+        let mut carried = Vec::with_capacity(USUAL_FRAMES * rate.frame_samples());
+        carried.extend((0..length).map(at));
+        self.samples = carried;
         self.rate = rate;
     }
 
