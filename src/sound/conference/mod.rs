@@ -2,7 +2,7 @@
 //! every 20 ms each listener gets the sum of the others, coded for him.
 //!
 //! The work of a tick is cut into steps ([`Conference::work`]): a step is one
-//! frame decoded or one encoded, so that the shard can look after its packets
+//! frame decoded, or one encoded, or one sent to some, so that the shard can look after its packets
 //! in between and a large room delays nobody else's media.
 //!
 //! | file | what it holds |
@@ -178,6 +178,9 @@ impl Conference {
             _ => {}
         }
         self.peers.remove(at);
+        for shared in &mut self.shared {
+            shared.forget(at);
+        }
         self.players.retain(|played| played.target != Some(leg));
         self.taps.retain(|tap| tap.about != Some(leg));
         for peer in &mut self.peers {
@@ -378,8 +381,8 @@ impl Conference {
             Stage::EncodingShared(next) => {
                 self.stage = match next < self.shared.len() {
                     true => {
-                        self.encode_shared(next, outlet);
-                        Stage::EncodingShared(next + 1)
+                        let done = self.encode_shared(next, outlet);
+                        Stage::EncodingShared(next + usize::from(done))
                     }
                     false => Stage::Recording,
                 };

@@ -13,12 +13,30 @@ pub(super) const MAX_PAYLOAD: usize = 1276;
 /// Ticks after which an encoder that nobody listens to is given up: 10 s.
 const IDLE_TICKS: u64 = 500;
 
+/// Listeners who are sent to in one step: what that takes is about what coding
+/// a frame does.
+const SENT_AT_ONCE: usize = 16;
+
 /// The encoder of everybody who hears the common sum by one codec.
 pub(super) struct SharedEncoder {
     codec: AudioCodec,
     encoder: Encoder,
     limiter: Limiter,
     wanted: u64,
+    payload: Vec<u8>,
+    /// Who is to be looked at next for sending; `None` until it is coded.
+    sending: Option<usize>,
+}
+
+impl SharedEncoder {
+    /// The peer at this place has left.
+    pub(super) fn forget(&mut self, at: usize) {
+        if let Some(next) = &mut self.sending
+            && *next > at
+        {
+            *next -= 1;
+        }
+    }
 }
 
 /// RTP clock units of a tick.
@@ -47,32 +65,46 @@ impl Conference {
         peer.encode(tick, rate, codec, outlet);
     }
 
-    /// Codes the common sum once, for all who hear it by this codec.
-    pub(super) fn encode_shared(&mut self, at: usize, outlet: &mut impl Outlet) {
+    /// Codes the common sum once, for all who hear it by this codec, and sends
+    /// it: one step codes, each of the next sends to some. True when there is
+    /// nothing left to do at this place.
+    pub(super) fn encode_shared(&mut self, at: usize, outlet: &mut impl Outlet) -> bool {
         let tick = self.tick;
-        let samples = self.rate.frame_samples();
         let Some(shared) = self.shared.get_mut(at) else {
-            return;
+            return true;
         };
         if shared.wanted != tick {
-            if tick.saturating_sub(shared.wanted) > IDLE_TICKS {
+            let idle = tick.saturating_sub(shared.wanted) > IDLE_TICKS;
+            if idle {
+                // Another moves into its place.
                 self.shared.swap_remove(at);
             }
-            return;
+            return !idle;
         }
-        let mut frame = [0i16; MAX_FRAME_SAMPLES];
-        shared.limiter.frame(&self.common, &mut frame[..samples]);
-        let mut payload = [0u8; MAX_PAYLOAD];
-        let Ok(len) = shared.encoder.encode(&frame[..samples], &mut payload) else {
-            return;
+        let Some(first) = shared.sending else {
+            let samples = self.rate.frame_samples();
+            let mut frame = [0i16; MAX_FRAME_SAMPLES];
+            shared.limiter.frame(&self.common, &mut frame[..samples]);
+            shared.payload.resize(MAX_PAYLOAD, 0);
+            let coded = shared.encoder.encode(&frame[..samples], &mut shared.payload);
+            shared.payload.truncate(coded.unwrap_or(0));
+            shared.sending = Some(0);
+            return false;
         };
         let codec = shared.codec;
-        for peer in &mut self.peers {
+        let mut next = first;
+        let mut sent = 0;
+        while let Some(peer) = self.peers.get_mut(next).filter(|_| sent < SENT_AT_ONCE) {
             let listens = peer.hears == Hears::Common && peer.sends_with() == Some(codec);
             if listens && !peer.is_sending_keys() {
-                peer.send(tick, &payload[..len], outlet);
+                peer.send(tick, &shared.payload, outlet);
+                sent += 1;
             }
+            next += 1;
         }
+        let done = next >= self.peers.len();
+        shared.sending = (!done).then_some(next);
+        done
     }
 
     fn want_shared(&mut self, codec: AudioCodec) {
@@ -87,6 +119,8 @@ impl Conference {
                 encoder,
                 limiter: Limiter::default(),
                 wanted: tick,
+                payload: Vec::new(),
+                sending: None,
             });
         }
     }
