@@ -73,7 +73,16 @@ impl Table {
             true => send.sequence.wrapping_add(1),
             false => send.sequence,
         };
-        if !send.is(send_state::HAS_SOURCE) || send.source_ssrc != source {
+        // Another conference counts from 0 again.
+        let ahead = own
+            .timestamp
+            .wrapping_add(send.timestamp_offset)
+            .wrapping_sub(send.timestamp);
+        let anew = send.source_ssrc == source && (ahead as i32) < 0;
+        if anew {
+            send.source_ssrc = !source;
+        }
+        if anew || !send.is(send_state::HAS_SOURCE) || send.source_ssrc != source {
             let header = Header {
                 payload_type: own.payload_type,
                 marker: own.marker,

@@ -265,6 +265,11 @@ impl Table {
         let send = &mut self.send[i];
         send.set(send_state::READY, usable);
         send.set(send_state::OPEN, remote.send);
+        if send.source_ssrc == send.ssrc {
+            // Our own stream may have another codec's clock from now on.
+            send.set(send_state::HAS_SOURCE, false);
+            send.source_ssrc = !send.ssrc;
+        }
         let tick_ms = self.tick(now).ms;
         let cold = &mut self.cold[i];
         cold.quiet_since_ms = tick_ms;

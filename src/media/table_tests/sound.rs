@@ -108,3 +108,28 @@ fn nothing_of_our_own_goes_to_a_peer_on_hold_and_no_number_is_used_up() {
     let after = bench.own(leg, 320).unwrap();
     assert_eq!(after.sequence, before.sequence.wrapping_add(1));
 }
+
+#[test]
+fn our_stream_goes_on_where_another_conference_counts_from_0() {
+    let mut bench = Bench::new();
+    let leg = bench.leg(0);
+    let before = bench.own(leg, 160_000).unwrap();
+    bench.pass(40);
+    let after = bench.own(leg, 0).unwrap();
+    assert_eq!(after.sequence, before.sequence.wrapping_add(1));
+    assert_eq!(after.timestamp, before.timestamp.wrapping_add(320));
+    let next = bench.own(leg, 160).unwrap();
+    assert_eq!(next.timestamp, after.timestamp.wrapping_add(160));
+}
+
+#[test]
+fn our_stream_goes_on_where_another_clock_was_agreed() {
+    let mut bench = Bench::new();
+    let leg = bench.leg(0);
+    let before = bench.own(leg, 160_000).unwrap();
+    bench.table.set_remote(bench.now, leg, remote(0));
+    bench.pass(20);
+    // The conference's tick in units of 48 kHz.
+    let after = bench.own(leg, 960_960).unwrap();
+    assert_eq!(after.timestamp, before.timestamp.wrapping_add(160));
+}
