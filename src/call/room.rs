@@ -385,6 +385,10 @@ impl Rooms {
         self.table.set_remote(now, member.leg, remote);
         self.tell_others(now, call);
         if let Some(room) = self.room_of(call) {
+            if let Some(room) = self.rooms.get_mut(&room) {
+                // What somebody sent against the last description.
+                room.sound.unfit_heard = false;
+            }
             self.arrange(now, &room);
             self.record_if_wanted(now, &room, call);
         }
