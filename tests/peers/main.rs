@@ -50,6 +50,7 @@ mod limits;
 mod lossy_sip;
 mod media;
 mod metrics;
+mod mixing;
 mod notify;
 mod outgoing_end;
 mod placement;

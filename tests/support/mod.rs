@@ -14,12 +14,16 @@ pub mod hooks;
 pub mod http;
 pub mod kamailio;
 pub mod media_server;
+#[allow(dead_code)] // `tests/quality` asks for some of it.
+pub mod mixed_room;
 pub mod placement;
 pub mod ports;
 pub mod relay;
 pub mod rtp;
 pub mod sip;
 pub mod sipp;
+#[allow(dead_code)] // The same.
+pub mod talker;
 pub mod tone;
 pub mod websocket;
 
