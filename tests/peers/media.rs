@@ -266,36 +266,6 @@ fn payload_numbers_are_mapped_where_the_ends_use_different_ones() {
 }
 
 #[test]
-fn a_peer_without_a_codec_in_common_is_refused() {
-    let mut gateway = Gateway::with()
-        .number("7001", r#"answer = { room = "talk", peer = "{from}" }"#)
-        .start();
-    let mut callee = SipPeer::open(&mut gateway.ports, LOCALHOST);
-    let bob = RtpPeer::open(&mut gateway.ports, LOCALHOST, BOB);
-    gateway.dial(callee.address(), "talk", "bob");
-    let invite = callee.expect_request("INVITE");
-    callee.reply(
-        &invite,
-        200,
-        "OK",
-        "bob",
-        &audio_at(bob.address(), "9", "a=rtpmap:9 G722/8000\r\n"),
-    );
-    callee.expect_request("ACK");
-    eventually("the call is active", || {
-        gateway
-            .live_calls()
-            .iter()
-            .any(|call| call["state"] == "active")
-            .then_some(())
-    });
-    let mut caller = SipPeer::open(&mut gateway.ports, LOCALHOST);
-    let alice = RtpPeer::open(&mut gateway.ports, LOCALHOST, ALICE);
-    caller.invite(gateway.sip(), "7001", &pcmu_at(alice.address()));
-    assert_eq!(caller.expect_final("INVITE").status(), Some(488));
-}
-
-#[test]
 fn early_media_is_heard_before_the_answer_and_moves_with_it() {
     let mut gateway = Gateway::with()
         .number("7001", r#"answer = { room = "talk", peer = "alice" }"#)
