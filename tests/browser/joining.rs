@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::chromium::{Browser, Settings};
 use crate::network::Family;
-use crate::scene::{self, BROWSER_HERTZ, join, load_sdk, on_network, token, with_sdk};
+use crate::scene::{BROWSER_HERTZ, join, load_sdk, on_network, token, with_sdk};
 use crate::support::{Gateway, eventually};
 
 /// A gateway and a page with the SDK as `sdk`.
@@ -96,17 +96,18 @@ fn who_joins_twice_is_replaced_and_told_so() {
 }
 
 #[test]
-fn a_third_is_refused_and_the_two_stay() {
+fn a_third_is_welcome_and_the_two_stay() {
     let (gateway, mut browser) = usual_page();
     join(&gateway, &mut browser, "anna", "");
     browser.evaluate("void (globalThis.first = room)");
     join(&gateway, &mut browser, "ben", "");
-    let refused = scene::refusal(&gateway, &mut browser, "cleo");
-    assert_eq!(refused, json!(["ROOM_FULL", 409]));
+    browser.evaluate("void (globalThis.second = room)");
+    join(&gateway, &mut browser, "cleo", "");
     assert_eq!(
-        browser.evaluate("[first.state, room.state]"),
-        json!(["connected", "connected"])
+        browser.evaluate("[first.state, second.state, room.state]"),
+        json!(["connected", "connected", "connected"])
     );
+    assert_eq!(peers(&gateway), 3);
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod access;
 mod chromium;
 mod docs;
 mod joining;
+mod mixing;
 mod network;
 mod page;
 mod panel;

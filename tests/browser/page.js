@@ -91,8 +91,8 @@ globalThis.listen = async (stream, wanted, { clean = 0.95, gaps = 0.02 } = {}) =
   }
 };
 
-/** Whether these frequencies are all strong at once within so many milliseconds. */
-globalThis.awaitTone = async (stream, wanted, ms) => {
+/** Whether these frequencies, and none of the others, are strong at once within so many milliseconds. */
+globalThis.awaitTone = async (stream, wanted, ms, others = []) => {
   const context = new AudioContext({ sampleRate: 48000 });
   await context.resume();
   const analyser = new AnalyserNode(context, { fftSize: 4096, smoothingTimeConstant: 0 });
@@ -102,8 +102,10 @@ globalThis.awaitTone = async (stream, wanted, ms) => {
   for (const deadline = performance.now() + ms; performance.now() < deadline; ) {
     analyser.getFloatFrequencyData(decibels);
     const loudest = decibels.reduce((most, value) => Math.max(most, value), -200);
-    const strong = (hertz) => Math.max(...decibels.slice(Math.floor(hertz / bin) - 1, Math.ceil(hertz / bin) + 2)) > loudest - 12;
-    if (loudest > -60 && wanted.every(strong)) return true;
+    const over = (hertz, least) => Math.max(...decibels.slice(Math.floor(hertz / bin) - 1, Math.ceil(hertz / bin) + 2)) > loudest + least;
+    const strong = (hertz) => over(hertz, -12);
+    const audible = (hertz) => over(hertz, -25);
+    if (loudest > -60 && wanted.every(strong) && !others.some(audible)) return true;
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
   return false;
