@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use crate::chromium::Browser;
-use crate::network::{PHONE, ip};
-use crate::scene::{self, BROWSER_HERTZ, Desk, call, sign_in};
+use crate::network::{Family, PHONE, ip};
+use crate::scene::{self, BROWSER_HERTZ, Desk, NEIGHBOURS, OWN_NUMBER, call, sign_in};
 use crate::support::Gateway;
 use crate::support::baresip::Codec;
 use crate::support::gateway::ROOT_SECRET;
@@ -70,7 +70,10 @@ fn a_wrong_key_and_a_microphone_that_is_denied_are_told_in_words() {
 
 #[test]
 fn a_missing_microphone_and_a_full_room_are_told_in_words() {
-    let mut gateway = scene::with_own_number();
+    let mut gateway = scene::on_network(Family::V4)
+        .number_from(OWN_NUMBER, NEIGHBOURS, "client_id = \"desk\"")
+        .table("[sound]\nroom_capacity = 2")
+        .start();
     let mut browser = Browser::hearing(BROWSER_HERTZ).microphone_missing().start();
     let phone = SipPeer::open(&mut gateway.ports, ip(PHONE));
     sign_in(&gateway, &mut browser, &phone.address().to_string());

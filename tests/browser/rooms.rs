@@ -98,10 +98,15 @@ fn a_page_without_a_microphone_listens_from_behind_mdns_names() {
 
 #[test]
 fn a_full_room_is_refused_and_its_call_goes_on() {
-    let mut room = Room::with_both(Codec::Pcmu);
-    let refused = scene::refusal(&room.gateway, &mut room.browser, "third");
+    let settings = on_network(Family::V4).table("[sound]\nroom_capacity = 2");
+    let mut gateway = settings.start();
+    let phone = phone(&mut gateway, Codec::Pcmu);
+    let mut browser = with_sdk(&gateway, Browser::hearing(BROWSER_HERTZ));
+    dial(&gateway, &phone, &json!({}));
+    join(&gateway, &mut browser, "browser", "");
+    let refused = scene::refusal(&gateway, &mut browser, "third");
     assert_eq!(refused, json!(["ROOM_FULL", 409]));
-    room.browser.assert_hears(IN_ROOM, PHONE_HERTZ);
+    browser.assert_hears(IN_ROOM, PHONE_HERTZ);
 }
 
 #[test]

@@ -6,8 +6,9 @@ use crate::support::sip::{SipPeer, pcmu_at};
 use crate::support::{Gateway, HookReceiver, Sipp};
 
 #[test]
-fn a_third_peer_is_refused_with_room_full() {
+fn a_full_room_is_refused_with_room_full() {
     let mut gateway = Gateway::with()
+        .table("[sound]\nroom_capacity = 2")
         .number("7001", r#"answer = { room = "talk", peer = "caller" }"#)
         .start();
     let mut caller = SipPeer::open(&mut gateway.ports, [127, 0, 0, 1].into());
