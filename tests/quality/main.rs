@@ -74,8 +74,7 @@ fn through_the_gateway(
     let before = listener.talker.heard().len();
     listener.talker.wait_for_packets(before + 15);
     let skipped = gateway.counted("sound_ticks_skipped_total", "");
-    let postponed = gateway.counted("sound_postponed_total", "");
-    println!("{} packets heard, {skipped} ticks skipped, {postponed} times postponed", listener.talker.heard().len());
+    println!("{skipped} ticks skipped by the gateway");
     listener.talker.decode(&listener.talker.heard())
 }
 
@@ -168,10 +167,6 @@ fn as_good_as_the_codecs(
     };
     let gateway = through_the_gateway(&speech, from, to, quiet, &lost);
     let codecs = by_the_codecs(&speech, from, to, rate, &lost);
-    if std::env::var_os("KEEP").is_some() {
-        let raw: Vec<u8> = gateway.iter().flat_map(|s| s.to_le_bytes()).collect();
-        std::fs::write("/tmp/kept.raw", raw).unwrap();
-    }
     let gateway = pesq::score(&speech, &gateway, to.native_rate(), band);
     let codecs = pesq::score(&speech, &codecs, to.native_rate(), band);
     println!(
