@@ -48,7 +48,7 @@ fn recording_is_refused_until_there_is_recording() {
     gateway
         .api()
         .post("/call/outgoing", &body)
-        .refused(422, "RECORDING_UNAVAILABLE");
+        .refused(503, "RECORDING_UNAVAILABLE");
     assert_eq!(gateway.calls(), 0);
 }
 
@@ -68,7 +68,7 @@ fn accepting_with_recording_is_refused_and_the_call_still_waits() {
     gateway
         .api()
         .post(&action, &accept)
-        .refused(422, "RECORDING_UNAVAILABLE");
+        .refused(503, "RECORDING_UNAVAILABLE");
     gateway
         .api()
         .post(&action, &json!({ "action": "End" }))

@@ -1,6 +1,7 @@
 //! What the tests against a running gateway share: the gateway itself as a
 //! process, the clients that drive it, and the peers that call it and are
-//! called by it. Nothing here looks inside the gateway, but for `placement`.
+//! called by it. Nothing here looks inside the gateway, but for `placement`,
+//! and `talker`, which has its codecs; phones and browsers have their own.
 //!
 //! There are no sleeps to wait for something: everything polls with a
 //! deadline and says what it waited for. Deadlines are far past what the step
