@@ -289,7 +289,7 @@ fn measure(name: &str, codecs: &[AudioCodec], rounds: usize) {
         "| {} | {name} | {mixed:.0} | {alone:.0} | {:.2} | {:.0} | {longest:.0} | {:.0} | {:.1} |",
         codecs.len(),
         mixed / alone,
-        20_000.0 / mixed,
+        (20_000.0 / mixed).floor(),
         memory as f64 / codecs.len() as f64 / 1000.0,
         allocations as f64 / TICKS as f64,
     );
