@@ -31,6 +31,13 @@ const TOLERANCE: f64 = 0.15;
 const TOLERANCE_LOSS: f64 = 0.3;
 /// Of a hundred packets so many are lost.
 const LOSS: u32 = 5;
+/// A packet that is sent later than this is disturbed by other work.
+const MOST_LATE: Duration = Duration::from_millis(15);
+/// A shard that waits for its core for longer in all, while somebody speaks,
+/// is disturbed, too.
+const MOST_WAITED: Duration = Duration::from_millis(150);
+/// How often speech is said until nothing disturbs it.
+const TRIES: usize = 8;
 /// Longer than any speech of these tests takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -45,14 +52,15 @@ const OPUS_FEC: AudioCodec = Opus(OpusParameters {
 });
 
 /// What a listener of `to` hears of a talker of `from` through the gateway:
-/// samples at the rate of `to`. `quiet` others are in the room.
+/// samples at the rate of `to`. `quiet` others are in the room. `None` where
+/// this machine had other things to do: that is not the gateway's sound.
 fn through_the_gateway(
     speech: &Speech,
     from: AudioCodec,
     to: AudioCodec,
     quiet: &[AudioCodec],
     lost: &[usize],
-) -> Vec<i16> {
+) -> Option<Vec<i16>> {
     let mut gateway = gateway(Gateway::with(), 2 + quiet.len());
     let talkers = Talkers::new();
     let sound = Sound::Once(speech.at(from.native_rate()));
@@ -67,15 +75,19 @@ fn through_the_gateway(
     listener.talker.wait_for_packets(1);
     talker.talker.lose(lost.to_vec());
     listener.talker.forget();
+    talkers.take_lateness();
+    let waited = gateway.waited_for_cores();
     talker.talker.talk_to(talker.target);
     let said = within(PATIENCE, || talker.talker.has_finished().then_some(()));
     assert!(said.is_some(), "the speech is said");
     // What waits in the jitter buffer comes out.
     let before = listener.talker.heard().len();
     listener.talker.wait_for_packets(before + 15);
-    let skipped = gateway.counted("sound_ticks_skipped_total", "");
-    println!("{skipped} ticks skipped by the gateway");
-    listener.talker.decode(&listener.talker.heard())
+    let late = talkers.take_lateness();
+    let waited = gateway.waited_for_cores() - waited;
+    println!("packets sent up to {late:?} late, the shard waited {waited:?} for its core");
+    let undisturbed = late < MOST_LATE && waited < MOST_WAITED;
+    undisturbed.then(|| listener.talker.decode(&listener.talker.heard()))
 }
 
 /// The same by the codecs alone, at the rate that the room has. A packet that
@@ -165,7 +177,9 @@ fn as_good_as_the_codecs(
         true => Band::Wide,
         false => Band::Narrow,
     };
-    let gateway = through_the_gateway(&speech, from, to, quiet, &lost);
+    let gateway = (0..TRIES)
+        .find_map(|_| through_the_gateway(&speech, from, to, quiet, &lost))
+        .expect("this machine is too busy to judge speech");
     let codecs = by_the_codecs(&speech, from, to, rate, &lost);
     let gateway = pesq::score(&speech, &gateway, to.native_rate(), band);
     let codecs = pesq::score(&speech, &codecs, to.native_rate(), band);

@@ -5,6 +5,7 @@ use std::fs::OpenOptions;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -370,6 +371,24 @@ impl Gateway {
         assert_eq!(result, 0, "a signal to the gateway");
     }
 
+    /// How long its shards have been ready to run and had no core so far:
+    /// this machine's doing, which no gateway can help.
+    #[allow(dead_code)] // `tests/quality` asks for it, not every program does.
+    #[track_caller]
+    pub fn waited_for_cores(&self) -> Duration {
+        let tasks = format!("/proc/{}/task", self.child.id());
+        let tasks = std::fs::read_dir(tasks).expect("its threads");
+        let waited = tasks.filter_map(|task| {
+            let task = task.ok()?.path();
+            let name = std::fs::read_to_string(task.join("comm")).ok()?;
+            // Time on a core, time on the way to one, both in ns.
+            let times = std::fs::read_to_string(task.join("schedstat")).ok()?;
+            let waited: u64 = times.split_whitespace().nth(1)?.parse().ok()?;
+            name.starts_with("shard-").then_some(waited)
+        });
+        Duration::from_nanos(waited.sum())
+    }
+
     /// Kills it, as a crash does, and starts it again with the same
     /// configuration and data.
     #[track_caller]
@@ -475,9 +494,7 @@ pub struct OutgoingCall {
 
 impl Drop for Gateway {
     fn drop(&mut self) {
-        let ended = within(std::time::Duration::ZERO, || {
-            self.child.try_wait().ok().flatten()
-        });
+        let ended = within(Duration::ZERO, || self.child.try_wait().ok().flatten());
         if ended.is_none() {
             let _ = self.child.kill();
         }

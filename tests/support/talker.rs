@@ -3,7 +3,7 @@
 //! driven from one thread, so that fifty cost no more than they must.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -48,6 +48,8 @@ pub enum Sound {
 pub struct Talkers {
     ends: Arc<Mutex<Vec<Arc<Mutex<End>>>>>,
     over: Arc<AtomicBool>,
+    /// By how much packets were sent too late at most, in µs.
+    late: Arc<AtomicU64>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -77,10 +79,13 @@ impl Talkers {
     pub fn new() -> Self {
         let ends: Arc<Mutex<Vec<Arc<Mutex<End>>>>> = Arc::default();
         let over = Arc::new(AtomicBool::new(false));
-        let (all, stop) = (Arc::clone(&ends), Arc::clone(&over));
+        let late = Arc::new(AtomicU64::new(0));
+        let (all, stop, told) = (Arc::clone(&ends), Arc::clone(&over), Arc::clone(&late));
         let thread = std::thread::spawn(move || {
             let mut due = Instant::now();
             while !stop.load(Ordering::Relaxed) {
+                let behind = Instant::now().saturating_duration_since(due);
+                told.fetch_max(behind.as_micros() as u64, Ordering::Relaxed);
                 let ends: Vec<_> = all.lock().expect("the ends").clone();
                 for end in ends {
                     let mut end = end.lock().expect("an end");
@@ -95,8 +100,15 @@ impl Talkers {
         Self {
             ends,
             over,
+            late,
             thread: Some(thread),
         }
+    }
+
+    /// By how much packets were sent too late at most since this was asked
+    /// last: this machine's doing, which nobody at the far end can help.
+    pub fn take_lateness(&self) -> Duration {
+        Duration::from_micros(self.late.swap(0, Ordering::Relaxed))
     }
 
     /// One more end, which is quiet at first.
