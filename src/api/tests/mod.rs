@@ -40,9 +40,11 @@ mod receiver;
 mod records;
 mod rest;
 mod sockets;
+mod sound;
+mod sound_access;
 mod sync;
 
-use receiver::{HookReply, Receiver};
+use receiver::{HookReply, Posted, Receiver};
 
 /// Longer than anything here takes; a test that waits for it has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
