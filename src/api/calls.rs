@@ -471,7 +471,7 @@ pub fn room_view(shared: &Shared, room: &RoomSnapshot) -> RoomView {
 }
 
 fn audio_view(media: Option<&MediaSnapshot>) -> Option<PeerAudioView> {
-    let AudioSnapshot { turned, sound } = media?.audio.as_ref()?;
+    let AudioSnapshot { turned, sound } = media?.audio.as_deref()?;
     let sound = sound.as_ref();
     Some(PeerAudioView {
         turned: AudioView::of(turned),

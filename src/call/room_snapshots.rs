@@ -110,15 +110,15 @@ impl Rooms {
         }
     }
 
-    fn audio(&self, member: &Member) -> Option<AudioSnapshot> {
+    fn audio(&self, member: &Member) -> Option<Box<AudioSnapshot>> {
         let Place::Room(_) = member.place else {
             return None;
         };
         let conference = member.sound.conference.and_then(|id| self.studio.get(id));
-        Some(AudioSnapshot {
+        Some(Box::new(AudioSnapshot {
             turned: member.sound.turned.clone(),
             sound: conference.and_then(|conference| conference.sound(member.leg)),
-        })
+        }))
     }
 }
 

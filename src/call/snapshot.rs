@@ -163,7 +163,7 @@ pub struct MediaSnapshot {
     /// Milliseconds since the last packet came in.
     pub last_packet_ms_ago: Option<u64>,
     /// How it is heard and hears; `None`: it is in no room of this gateway.
-    pub audio: Option<AudioSnapshot>,
+    pub audio: Option<Box<AudioSnapshot>>,
 }
 
 /// How a peer is heard and hears.

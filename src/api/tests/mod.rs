@@ -44,7 +44,7 @@ mod sound;
 mod sound_access;
 mod sync;
 
-use receiver::{HookReply, Posted, Receiver};
+use receiver::{HookReply, Receiver};
 
 /// Longer than anything here takes; a test that waits for it has failed.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -167,13 +167,13 @@ fn loud() -> MediaSnapshot {
     sound.receiver.concealed = Duration::from_secs(1);
     sound.receiver.total = Duration::from_secs(4);
     MediaSnapshot {
-        audio: Some(AudioSnapshot {
+        audio: Some(Box::new(AudioSnapshot {
             turned: Turned {
                 gain_db: 3.0,
                 ..Turned::default()
             },
             sound: Some(sound),
-        }),
+        })),
         ..MediaSnapshot::default()
     }
 }
