@@ -11,8 +11,8 @@ use utoipa::ToSchema;
 use utoipa::openapi::schema::Object;
 
 use crate::call::request::{
-    CallError, CallReply, CallRequest, CallSnapshot, CallState, Direction, MediaSnapshot, PeerKind,
-    RoomSnapshot,
+    AudioSnapshot, CallError, CallReply, CallRequest, CallSnapshot, CallState, Direction,
+    MediaSnapshot, PeerKind, PeerSound, RoomSnapshot,
 };
 use crate::ids::{AppId, CallId, RoomKey};
 
@@ -21,6 +21,7 @@ use super::error::{ApiError, success};
 use super::openapi::{Denied, Failure, Success, words};
 use super::records::record_view;
 use super::registry::Call;
+use super::sound::audio::AudioView;
 
 /// A call that the shard has just forgotten has ended; its last event is on
 /// its way to us and does not take longer than this.
@@ -224,6 +225,8 @@ pub struct CallView {
     #[schema(value_type = Option<String>)]
     srtp_suite: Option<&'static str>,
     media: Option<MediaView>,
+    /// How it is heard and hears, in a room of this gateway.
+    audio: Option<PeerAudioView>,
 }
 
 /// Where a call's media goes.
@@ -259,7 +262,72 @@ pub struct RoomView {
     backend: &'static str,
     /// Milliseconds since the Unix epoch.
     created_ms: u64,
+    /// `relayed`: its two peers get each other's packets, and nothing is
+    /// decoded for them; `mixed`: what they hear is made here.
+    #[schema(schema_with = mixes)]
+    sound: &'static str,
+    /// What is played.
+    plays: Vec<RoomPlayView>,
+    /// What is recorded.
+    recordings: Vec<RoomRecordingView>,
     peers: Vec<PeerView>,
+}
+
+/// Something that is played.
+#[derive(Serialize, ToSchema)]
+#[schema(as = RoomPlay)]
+pub(super) struct RoomPlayView {
+    play_id: String,
+    /// To which call alone; `null`: to all.
+    call_id: Option<String>,
+}
+
+/// Something that is recorded.
+#[derive(Serialize, ToSchema)]
+#[schema(as = RoomRecording)]
+pub(super) struct RoomRecordingView {
+    recording_id: String,
+    /// Which call; `null`: the whole room.
+    call_id: Option<String>,
+    /// Nothing is recorded just now.
+    paused: bool,
+}
+
+/// How a peer is heard and hears.
+#[derive(Serialize, ToSchema)]
+#[schema(as = PeerAudio)]
+pub struct PeerAudioView {
+    #[serde(flatten)]
+    turned: AudioView,
+    /// How loud it is, in dBov (RFC 6464): 0 is full scale, -127 silence.
+    /// `null` where its sound is not decoded, as in a relayed room.
+    level_dbov: Option<i8>,
+    /// It speaks, and is not muted.
+    speaking: Option<bool>,
+    /// It is among the loudest, who are heard.
+    heard: Option<bool>,
+    jitter_buffer: Option<JitterBufferView>,
+}
+
+/// What the jitter buffer did so far.
+#[derive(Serialize, ToSchema)]
+#[schema(as = JitterBuffer)]
+pub(super) struct JitterBufferView {
+    /// How long sound waits in it now.
+    delay_ms: f64,
+    /// How long it is to wait.
+    target_ms: f64,
+    /// Packets that never came.
+    lost: u64,
+    /// Packets that came when their turn was over.
+    late: u64,
+    /// Packets that a full buffer or a new stream pushed out.
+    discarded: u64,
+    /// Packets whose sound came from the redundancy of the next one.
+    recovered: u64,
+    /// The share of the sound that stood in for what was not there in time,
+    /// from 0 to 1.
+    concealed_share: f64,
 }
 
 /// One peer of a room.
@@ -274,6 +342,8 @@ pub(super) struct PeerView {
     /// Milliseconds since the Unix epoch.
     joined_ms: u64,
     media: Option<MediaView>,
+    /// How it is heard and hears, in a room of this gateway.
+    audio: Option<PeerAudioView>,
 }
 
 /// What the media did so far.
@@ -318,6 +388,10 @@ fn kinds() -> Object {
     words(&["sip", "webrtc"])
 }
 
+fn mixes() -> Object {
+    words(&["relayed", "mixed"])
+}
+
 fn backends() -> Object {
     words(&["local", "external"])
 }
@@ -352,6 +426,7 @@ pub fn call_view(call: &CallSnapshot) -> CallView {
         security: call.security,
         srtp_suite: call.srtp_suite,
         media: call.media.as_ref().map(media_view),
+        audio: audio_view(call.media.as_ref()),
     }
 }
 
@@ -370,12 +445,58 @@ pub fn room_view(shared: &Shared, room: &RoomSnapshot) -> RoomView {
         },
         joined_ms: peer.joined_ms,
         media: peer.media.as_ref().map(media_view),
+        audio: audio_view(peer.media.as_ref()),
+    });
+    let plays = room.plays.iter().map(|play| RoomPlayView {
+        play_id: play.play.to_string(),
+        call_id: play.call.map(|call| call.to_string()),
+    });
+    let recordings = room.recordings.iter().map(|recording| RoomRecordingView {
+        recording_id: recording.recording.to_string(),
+        call_id: recording.call.map(|call| call.to_string()),
+        paused: recording.paused,
     });
     RoomView {
         room: room.room.name.to_string(),
         backend,
         created_ms: room.created_ms,
+        sound: match room.mixed {
+            true => "mixed",
+            false => "relayed",
+        },
+        plays: plays.collect(),
+        recordings: recordings.collect(),
         peers: peers.collect(),
+    }
+}
+
+fn audio_view(media: Option<&MediaSnapshot>) -> Option<PeerAudioView> {
+    let AudioSnapshot { turned, sound } = media?.audio.as_deref()?;
+    let sound = sound.as_ref();
+    Some(PeerAudioView {
+        turned: AudioView::of(turned),
+        level_dbov: sound.map(|sound| sound.level_dbov),
+        speaking: sound.map(|sound| sound.speaking),
+        heard: sound.map(|sound| sound.heard),
+        jitter_buffer: sound.map(jitter_buffer_view),
+    })
+}
+
+fn jitter_buffer_view(sound: &PeerSound) -> JitterBufferView {
+    let buffer = &sound.receiver;
+    let milliseconds = |time: Duration| time.as_secs_f64() * 1000.0;
+    let total = buffer.total.as_secs_f64();
+    JitterBufferView {
+        delay_ms: milliseconds(buffer.current_delay),
+        target_ms: milliseconds(buffer.target_delay),
+        lost: buffer.lost,
+        late: buffer.late,
+        discarded: buffer.discarded,
+        recovered: buffer.recovered,
+        concealed_share: match total > 0.0 {
+            true => buffer.concealed.as_secs_f64() / total,
+            false => 0.0,
+        },
     }
 }
 

@@ -144,6 +144,7 @@ impl From<CallError> for ApiError {
             CallError::WrongState { .. } => (StatusCode::CONFLICT, "WRONG_STATE"),
             CallError::RoomFull => (StatusCode::CONFLICT, "ROOM_FULL"),
             CallError::PeerExists => (StatusCode::CONFLICT, "PEER_EXISTS"),
+            CallError::RecordingOff => (StatusCode::UNPROCESSABLE_ENTITY, "RECORDING_UNAVAILABLE"),
             CallError::RecordingUnavailable(_) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "RECORDING_UNAVAILABLE")
             }

@@ -17,6 +17,7 @@ use super::messages::{CallMessage, notify_arrived, notify_follow_up};
 use super::proto::sip_gateway::{IncomingCallNotify, call_event};
 use super::records::Records;
 use super::registry::{Call, Caller};
+use super::sound::waiting::NumberSounds;
 
 /// How often ended calls are looked through.
 const FORGET_EVERY: Duration = Duration::from_secs(5);
@@ -83,7 +84,11 @@ fn arrived(shared: &Arc<Shared>, event: &CallEvent, arrival: &Arrival) {
         from: arrival.from.clone(),
         to: arrival.to.clone(),
         client_id: client_id.clone(),
+        sounds: NumberSounds::of(&arrival.number),
     });
+    if let Some(stream) = &arrival.stream {
+        call.set_place(stream.clone());
+    }
     // A failure is logged where it happens; the call can still be acted on
     // with the app_secret.
     let token = shared
@@ -165,8 +170,11 @@ async fn reject(shared: &Shared, call: &Call) {
     }
 }
 
-fn follow_up(shared: &Shared, call: &Arc<Call>, timestamp_ms: u64, kind: CallEventKind) {
+fn follow_up(shared: &Arc<Shared>, call: &Arc<Call>, timestamp_ms: u64, kind: CallEventKind) {
     shared.records.happened(call, timestamp_ms, &kind);
+    if let CallEventKind::Accepted = kind {
+        shared.keep_company(call);
+    }
     if call.direction == Direction::Incoming
         && let Some(caller) = call.caller()
     {

@@ -13,6 +13,7 @@
 //! | `registrations` | registrations of numbers at their registrars |
 //! | `registry` | the calls that can be asked for, with their events |
 //! | `ws`, `ws_requests`, `notify` | WebSockets |
+//! | `sound` | plays, keys, voices and recordings of calls and rooms |
 //! | `assets`, `clips` | sounds that apps keep here, and sounds made ready to be played |
 //! | `hooks`, `hook_answer` | hooks: the outbox, delivery, what became of each event |
 //! | `media_server`, `media_session` | the media server that rooms are on |
@@ -78,6 +79,7 @@ mod registry;
 mod reload;
 mod routes;
 mod server;
+mod sound;
 mod sync;
 mod tokens;
 mod ws;

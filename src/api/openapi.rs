@@ -37,6 +37,7 @@ use super::routes;
         (name = "recordings", description = "Recordings of calls"),
         (name = "rooms", description = "Rooms, and the WebRTC peers that come in over HTTP"),
         (name = "assets", description = "Sounds that are played to calls and rooms"),
+        (name = "sound", description = "What is played, keyed, turned and recorded in calls and rooms"),
         (name = "tokens", description = "Tokens that reach a part of an app"),
         (name = "hooks", description = "What became of the events posted to hooks"),
         (name = "operation", description = "Health, metrics, this description"),

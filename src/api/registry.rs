@@ -14,6 +14,7 @@ use crate::store::Written;
 
 use super::hooks::{CallHooks, StoreChange};
 use super::messages::CallMessage;
+use super::sound::waiting::NumberSounds;
 
 /// How long an ended call can still be asked for.
 pub const ENDED_KEPT: Duration = Duration::from_secs(60);
@@ -72,6 +73,8 @@ pub struct Caller {
     pub to: Arc<str>,
     /// Who hears of it on notify_ws.
     pub client_id: Option<String>,
+    /// What it hears while it is alone.
+    pub sounds: Option<NumberSounds>,
 }
 
 /// What a client at some place in a call's events has to be sent.

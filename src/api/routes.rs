@@ -16,7 +16,7 @@ use utoipa_axum::routes;
 use super::error::ApiError;
 use super::{
     Shared, actions, assets, call_trace, calls, dial, hooks, metrics, openapi, pages, peer_events,
-    peers, recordings, records, tokens, ws,
+    peers, recordings, records, sound, tokens, ws,
 };
 
 /// Requests at a time; one more is told to come back.
@@ -74,6 +74,14 @@ pub(super) fn described() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(peers::join, peers::options))
         .routes(routes!(peers::patch, peers::leave, peers::options_of_one))
         .routes(routes!(peer_events::events))
+        .routes(routes!(sound::plays::play_to_call))
+        .routes(routes!(sound::plays::stop_play_to_call))
+        .routes(routes!(sound::plays::play_to_room))
+        .routes(routes!(sound::plays::stop_play_to_room))
+        .routes(routes!(sound::dtmf::send))
+        .routes(routes!(sound::audio::turn))
+        .routes(routes!(sound::recording::of_call))
+        .routes(routes!(sound::recording::of_room))
         .routes(routes!(tokens::notify))
         .routes(routes!(tokens::room))
         .routes(routes!(metrics::healthz))

@@ -28,6 +28,7 @@ impl Rooms {
             member.is_some_and(|member| matches!(member.place, Place::Room(_)))
         };
         let peers: Vec<CallId> = room.peers.iter().filter(here).copied().collect();
+        self.keep_company(now, key, &peers);
         let need = self.need(key, &peers);
         let conference = self.conference_for(now, key, need);
         if let Some(room) = self.rooms.get_mut(key) {

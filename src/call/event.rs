@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::book::Number;
 use crate::call::request::{CallSnapshot, Stream};
-pub use crate::call::sound::PlayEnd;
+pub use crate::call::sound_requests::PlayEnd;
 pub use crate::call::web_peer::WebEvent;
 use crate::ids::{AppId, CallId, PlayId};
 pub use crate::sound::dtmf::DtmfEvent;

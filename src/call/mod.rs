@@ -11,10 +11,11 @@
 //! | `room`, `room_message` | rooms and their media legs |
 //! | `media_server`, `server_leg` | calls whose room is on a media server |
 //! | `arrange`, `studio`, `sound` | which rooms are relayed, which are mixed, and their sound |
+//! | `sound_requests`, `waiting`, `recordings` | plays, voices, what somebody alone hears, recordings |
 //! | `limits`, `scanners` | who may call how often |
 //! | `query` | snapshots with statistics from several shards |
 //! | `description` | between SDP and the leg table |
-//! | `request`, `event` | the words spoken with the api |
+//! | `request`, `snapshot`, `event` | the words spoken with the api |
 
 mod admission;
 mod arrange;
@@ -31,17 +32,22 @@ mod outgoing;
 mod output;
 mod ports;
 mod query;
+mod recordings;
 mod registering;
 pub mod request;
 pub mod room;
 mod room_message;
+mod room_snapshots;
 mod scanners;
 mod server_leg;
 pub mod settings;
+mod snapshot;
 mod sound;
+mod sound_requests;
 mod state;
 mod studio;
 mod tally;
+mod waiting;
 pub mod web_peer;
 
 pub use calls::{CallSettings, Calls, RoomBackend};

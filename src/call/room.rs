@@ -5,26 +5,27 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::call::event::CallEvent;
 pub use crate::call::ports::{LegAddress, OpenPorts, Ports, PortsError};
-use crate::call::request::{
-    CallError, MediaSnapshot, PeerKind, RoomPeerSnapshot, RoomSnapshot, Stream,
-};
+use crate::call::recordings::RoomRecording;
+pub use crate::call::recordings::{RecordingAbout, RecordingDesk};
+use crate::call::request::{CallError, MediaSnapshot, Stream};
 pub use crate::call::room_message::{Place, RoomNotice, RoomRequest};
 use crate::call::server_leg::ServerLeg;
-use crate::call::sound::{KeyWay, MemberSound, Plays, RoomRecording, RoomSound};
-pub use crate::call::sound::{PlayEnd, RecordingAbout, RecordingDesk, Turned};
+use crate::call::sound::{KeyWay, MemberSound, RoomSound};
+use crate::call::sound_requests::Plays;
+pub use crate::call::sound_requests::{PlayEnd, Turned};
 use crate::call::studio::Studio;
 use crate::call::web_peer::{Web, WebEvent, WebPeer, WebSettings};
 use crate::clock::WallClock;
-use crate::ids::{AppId, CallId, LegId, RecordingId, RoomKey};
-use crate::keying::Suite;
-use crate::media::{HeardPackets, LegOptions, LegStats, Remote, Table};
+use crate::ids::{CallId, LegId, RecordingId, RoomKey};
+use crate::media::{HeardPackets, LegOptions, Remote, Table};
 use crate::sdp::Codec;
-use crate::sound::conference::{ConferenceSettings, Description};
-use crate::sound::receiver::ReceiverSettings;
+pub use crate::sound::conference::ConferenceSettings;
+use crate::sound::conference::Description;
+pub use crate::sound::receiver::ReceiverSettings;
 
 /// Peers of a room, unless configured otherwise.
 const USUAL_CAPACITY: usize = 200;
@@ -87,11 +88,11 @@ pub(super) struct Member {
     pub(super) place: Place,
     /// Its leg towards the media server that its room is on.
     pub(super) server: Option<ServerLeg>,
-    joined: Instant,
+    pub(super) joined: Instant,
     /// Agreed codecs, best first; empty until connected.
     pub(super) codecs: Vec<Codec>,
     pub(super) sound: MemberSound,
-    remote: Option<SocketAddr>,
+    pub(super) remote: Option<SocketAddr>,
 }
 
 /// How a peer came.
@@ -103,7 +104,7 @@ pub(super) enum MemberKind {
 }
 
 pub(super) struct Room {
-    created: Instant,
+    pub(super) created: Instant,
     pub(super) peers: Vec<CallId>,
     pub(super) sound: RoomSound,
 }
@@ -191,29 +192,6 @@ impl Rooms {
                 self.notices.push_back(RoomNotice::Silent { call });
             }
         }
-    }
-
-    /// Statistics of a call's leg.
-    pub fn media(&self, now: Instant, call: CallId) -> Option<MediaSnapshot> {
-        let member = self.members.get(&call)?;
-        let stats = self.table.stats(member.leg)?;
-        let suite = self.table.suite(member.leg);
-        Some(self.snapshot(member, &stats, suite, now))
-    }
-
-    /// The rooms of an app, or all.
-    pub fn of_app(&self, now: Instant, app: Option<&AppId>) -> Vec<RoomSnapshot> {
-        self.rooms
-            .iter()
-            .filter(|(key, _)| app.is_none_or(|app| key.app == *app))
-            .map(|(key, room)| self.room_snapshot(now, key, room))
-            .collect()
-    }
-
-    /// One room.
-    pub fn room(&self, now: Instant, key: &RoomKey) -> Option<RoomSnapshot> {
-        let room = self.rooms.get(key)?;
-        Some(self.room_snapshot(now, key, room))
     }
 
     /// How many rooms there are.
@@ -497,7 +475,7 @@ impl Rooms {
             if room.peers.is_empty()
                 && let Some(room) = self.rooms.remove(&stream.room)
             {
-                self.end_sound_of_room(now, &stream.room, &room.sound);
+                self.end_sound_of_room(now, &room.sound);
             }
         }
         if let Some(room) = room {
@@ -505,64 +483,6 @@ impl Rooms {
         }
         Some(self.snapshot(&member, &stats, suite, now))
     }
-
-    fn room_snapshot(&self, now: Instant, key: &RoomKey, room: &Room) -> RoomSnapshot {
-        let peer = |call: &CallId| {
-            let member = self.members.get(call)?;
-            Some(RoomPeerSnapshot {
-                peer: member.place.stream()?.peer.clone(),
-                call: *call,
-                kind: match &member.kind {
-                    MemberKind::Sip(_) => PeerKind::Sip,
-                    MemberKind::Web(_) => PeerKind::WebRtc,
-                },
-                joined_ms: self.clock.unix_ms(member.joined),
-                media: self.media(now, *call),
-            })
-        };
-        RoomSnapshot {
-            room: key.clone(),
-            created_ms: self.clock.unix_ms(room.created),
-            peers: room.peers.iter().filter_map(peer).collect(),
-        }
-    }
-
-    fn snapshot(
-        &self,
-        member: &Member,
-        stats: &LegStats,
-        suite: Option<Suite>,
-        now: Instant,
-    ) -> MediaSnapshot {
-        let codec = member.codecs.iter().find(|codec| codec.is_audio());
-        let local = match &member.kind {
-            MemberKind::Sip(open) => Some(SocketAddr::new(open.local.address, open.local.rtp_port)),
-            MemberKind::Web(_) => self.web.as_ref().and_then(Web::candidate),
-        };
-        MediaSnapshot {
-            codec: codec.map_or("", |codec| codec.encoding_name()).to_string(),
-            srtp_suite: suite.map(Suite::name),
-            local,
-            remote: member.remote,
-            packets_received: stats.received.packets,
-            bytes_received: stats.received.bytes,
-            packets_sent: stats.sent.packets,
-            bytes_sent: stats.sent.bytes,
-            packets_lost: i64::try_from(stats.received.lost).unwrap_or(i64::MAX),
-            jitter_ms: milliseconds(stats.received.jitter),
-            round_trip_ms: stats.sent.round_trip.map(milliseconds),
-            remote_packets_lost: stats.sent.reported.map(|told| told.cumulative_lost.into()),
-            remote_jitter_ms: stats.sent.reported.map(|told| milliseconds(told.jitter)),
-            last_packet_ms_ago: stats
-                .received
-                .last_packet
-                .map(|at| now.saturating_duration_since(at).as_millis() as u64),
-        }
-    }
-}
-
-fn milliseconds(time: Duration) -> f64 {
-    time.as_secs_f64() * 1000.0
 }
 
 /// A port pair for a leg.
@@ -588,3 +508,7 @@ mod web_peer_tests;
 #[cfg(test)]
 #[path = "sound_tests.rs"]
 mod sound_tests;
+
+#[cfg(test)]
+#[path = "waiting_tests.rs"]
+mod waiting_tests;

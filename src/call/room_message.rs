@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::call::ports::LegAddress;
 use crate::call::request::{CallError, MediaSnapshot, Stream};
-use crate::call::sound::PlayEnd;
+use crate::call::sound_requests::PlayEnd;
 use crate::ids::{CallId, PlayId, ShardId};
 use crate::media::Remote;
 use crate::sdp::Codec;

@@ -1,8 +1,9 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::*;
-use crate::ids::{MediaPort, ShardId};
+use crate::ids::{AppId, MediaPort, ShardId};
 use crate::media::{Latch, PayloadMapping, TableSettings};
 use crate::sound::conference::Events;
 
@@ -177,7 +178,7 @@ fn recording_is_refused_and_opens_no_port() {
     assert!(matches!(
         notices[..],
         [RoomNotice::Refused {
-            error: CallError::RecordingUnavailable(_),
+            error: CallError::RecordingOff,
             ..
         }]
     ));

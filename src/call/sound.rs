@@ -1,29 +1,25 @@
-//! What is done to the sound of calls and rooms: keys, plays, voices,
-//! recordings; and the way of packets to the room's conference and back.
+//! The sound of rooms: the way of packets to a room's conference and back, and
+//! the keys that are pressed meanwhile.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Instant;
 
-use crate::call::request::{CallError, CallReply, SoundRequest, VoiceChange};
-use crate::call::room::{Member, MemberKind, RoomNotice, Rooms};
+use crate::call::recordings::{RecordingDesk, RoomRecording};
+use crate::call::request::CallError;
+use crate::call::room::{MemberKind, RoomNotice, Rooms};
+use crate::call::sound_requests::{PlayEnd, Turned};
 use crate::call::studio::ConferenceId;
-use crate::ids::{AppId, CallId, LegId, MediaPort, PlayId, RecordingId, RoomKey};
+use crate::call::waiting::Waiting;
+use crate::ids::{CallId, LegId, MediaPort, PlayId, RecordingId, RoomKey};
 use crate::media::packet::SLOT_SIZE;
 use crate::media::{OwnPayload, Table};
 use crate::sdp::Codec;
 use crate::sound::codec::{AudioCodec, OpusParameters};
-use crate::sound::conference::{Description, Outlet, Payload, Recorded, Voice};
+use crate::sound::conference::{Description, Outlet, Payload, Recorded};
 use crate::sound::dtmf::event_receiver::{EventReceiver, ReceivedEvent};
-use crate::sound::dtmf::{DtmfEvent, DtmfReport};
-use crate::sound::format::SampleRate;
-use crate::sound::player::{PlayOptions, Player, Repeat};
+use crate::sound::dtmf::{DialStep, DtmfEvent, DtmfReport};
 use crate::sound::receiver::Incoming;
-use crate::sound::tone::Tone;
-
-/// Said where nothing can be recorded.
-const NO_DESK: &str = "this gateway has no place for recordings; see [recording]";
 
 /// How a key came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,28 +32,6 @@ pub(super) enum KeyWay {
     Tone,
 }
 
-/// How a play ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PlayEnd {
-    /// It was played to its end.
-    Finished,
-    /// Somebody stopped it.
-    Stopped,
-    /// A key of the listener did.
-    BargeIn,
-}
-
-impl PlayEnd {
-    /// The word the API uses.
-    pub fn label(self) -> &'static str {
-        match self {
-            PlayEnd::Finished => "finished",
-            PlayEnd::Stopped => "stopped",
-            PlayEnd::BargeIn => "barge_in",
-        }
-    }
-}
-
 /// The sound of one member.
 #[derive(Default)]
 pub(super) struct MemberSound {
@@ -66,23 +40,12 @@ pub(super) struct MemberSound {
     /// Where it is listened to.
     pub(super) conference: Option<ConferenceId>,
     /// How it was turned, by names.
-    turned: Turned,
+    pub(super) turned: Turned,
     /// The recording that was asked for with the call has begun once.
-    recorded: bool,
+    pub(super) recorded: bool,
+    /// What it hears while it is alone.
+    pub(super) waiting: Waiting,
     events: EventReceiver,
-}
-
-/// How a member is heard and hears, as the application has asked for.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Turned {
-    /// Nobody hears it.
-    pub muted: bool,
-    /// It hears nobody.
-    pub deafened: bool,
-    /// How much louder it is heard, in dB.
-    pub gain_db: f32,
-    /// Names of the peers who alone hear it.
-    pub heard_by: Option<Vec<Arc<str>>>,
 }
 
 impl MemberSound {
@@ -98,76 +61,10 @@ pub(super) struct RoomSound {
     pub(super) conference: Option<ConferenceId>,
     /// What its peers hear is made here; else they are relayed.
     pub(super) mixed: bool,
+    pub(super) plays: Vec<PlayId>,
     pub(super) recordings: Vec<RecordingId>,
     /// A peer of a relayed room has sent what the other cannot take.
     pub(super) unfit_heard: bool,
-}
-
-/// A recording under way.
-pub(super) struct RoomRecording {
-    room: RoomKey,
-    /// Whose call; `None`: the whole room.
-    call: Option<CallId>,
-    /// The conference's tick that its first frame was of; `None` before it.
-    first_tick: Option<u64>,
-    /// Frames handed over, the pauses included.
-    frames: u64,
-    paused: bool,
-    /// What tells those who are recorded.
-    beep: Option<PlayId>,
-}
-
-/// What is played, and by whom.
-#[derive(Default)]
-pub(super) struct Plays {
-    under_way: HashMap<PlayId, Play>,
-}
-
-struct Play {
-    room: RoomKey,
-    /// To whom alone.
-    call: Option<CallId>,
-    /// How it will have ended.
-    end: PlayEnd,
-}
-
-/// What a recording is of.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RecordingAbout {
-    /// Whose.
-    pub app: AppId,
-    /// Which call; `None`: the whole room.
-    pub call: Option<CallId>,
-    /// The room.
-    pub room: Arc<str>,
-    /// The call's name in it.
-    pub peer: Arc<str>,
-    /// Its first frame, in ms since the epoch.
-    pub started_ms: u64,
-}
-
-/// Takes recordings' frames without ever waiting; implemented by the shard.
-pub trait RecordingDesk: Send {
-    /// Begins one.
-    ///
-    /// # Errors
-    /// Why there is none.
-    fn start(&mut self, about: RecordingAbout) -> Result<RecordingId, String>;
-    /// One frame; `index` counts them from the start.
-    fn frame(
-        &mut self,
-        id: RecordingId,
-        index: u64,
-        rate: SampleRate,
-        left: &[i16],
-        right: Option<&[i16]>,
-    );
-    /// What follows is not to be recorded.
-    fn pause(&mut self, id: RecordingId, index: u64);
-    /// What follows is to be recorded again.
-    fn resume(&mut self, id: RecordingId, index: u64);
-    /// It ends, after so many frames.
-    fn stop(&mut self, id: RecordingId, frames: u64);
 }
 
 /// What a conference had to say in a step.
@@ -231,11 +128,6 @@ impl<S: FnMut(MediaPort, Option<SocketAddr>, &[u8])> Outlet for RoomOutlet<'_, S
 }
 
 impl Rooms {
-    /// From now on calls can be recorded.
-    pub fn set_recording_desk(&mut self, desk: Box<dyn RecordingDesk>) {
-        self.desk = Some(desk);
-    }
-
     /// Takes in what the last batch of packets said.
     pub fn hear(&mut self, now: Instant) {
         let mut heard = std::mem::take(&mut self.heard);
@@ -405,7 +297,7 @@ impl Rooms {
             KeyWay::Tone if !takes_events => {}
             KeyWay::Event | KeyWay::Tone | KeyWay::Info => {
                 // There is no room for a key where hundreds wait.
-                let _ = self.send_keys(now, &room, other, &[key]);
+                let _ = self.send_keys(now, &room, other, &[DialStep::again(key)]);
             }
         }
     }
@@ -423,12 +315,12 @@ impl Rooms {
 
     /// Sends keys to a peer: as telephone events where it takes them, else as
     /// tones.
-    fn send_keys(
+    pub(super) fn send_keys(
         &mut self,
         now: Instant,
         room: &RoomKey,
         call: CallId,
-        keys: &[DtmfEvent],
+        keys: &[DialStep],
     ) -> Result<(), CallError> {
         let leg = self.members.get(&call).map(|member| member.leg);
         let leg = leg.ok_or(CallError::UnknownPeer)?;
@@ -444,7 +336,11 @@ impl Rooms {
     }
 
     /// The room's conference, made if there is none, with everybody in it.
-    fn open_conference(&mut self, now: Instant, key: &RoomKey) -> Result<ConferenceId, CallError> {
+    pub(super) fn open_conference(
+        &mut self,
+        now: Instant,
+        key: &RoomKey,
+    ) -> Result<ConferenceId, CallError> {
         let room = self.rooms.get_mut(key).ok_or(CallError::UnknownRoom)?;
         if let Some(conference) = room.sound.conference {
             return Ok(conference);
@@ -468,319 +364,8 @@ impl Rooms {
         Ok(id)
     }
 
-    fn conference_of_room(&self, room: &RoomKey) -> Option<ConferenceId> {
+    pub(super) fn conference_of_room(&self, room: &RoomKey) -> Option<ConferenceId> {
         self.rooms.get(room)?.sound.conference
-    }
-
-    /// Serves a request about the sound of a room or of one of its peers.
-    pub fn handle_sound(&mut self, now: Instant, request: SoundRequest) -> CallReply {
-        match self.serve_sound(now, request) {
-            Ok(reply) => reply,
-            Err(error) => CallReply::Refused(error),
-        }
-    }
-
-    fn serve_sound(&mut self, now: Instant, request: SoundRequest) -> Result<CallReply, CallError> {
-        match request {
-            SoundRequest::Play {
-                room,
-                call,
-                play,
-                clip,
-                options,
-            } => {
-                let leg = self.target(&room, call)?;
-                let player = Player::new(play, clip, options);
-                self.play(now, room, call, leg, player)?;
-            }
-            SoundRequest::StopPlay { room, call, play } => {
-                self.stop_play(&room, call, play)?;
-            }
-            SoundRequest::Keys { room, call, keys } => {
-                self.target(&room, Some(call))?;
-                self.send_keys(now, &room, call, &keys)?;
-            }
-            SoundRequest::Turn { room, peer, change } => {
-                return self.turn(now, &room, &peer, change);
-            }
-            SoundRequest::Record { room, call } => {
-                let id = self.start_recording(now, &room, call)?;
-                return Ok(CallReply::Recording(id));
-            }
-            SoundRequest::PauseRecording { room, call, paused } => {
-                let id = self.recording_of(&room, call)?;
-                self.pause_recording(id, paused);
-                return Ok(CallReply::Recording(id));
-            }
-            SoundRequest::StopRecording { room, call } => {
-                let id = self.recording_of(&room, call)?;
-                self.stop_recording(now, id);
-                return Ok(CallReply::Recording(id));
-            }
-        }
-        Ok(CallReply::Done)
-    }
-
-    /// The leg of a call that is in this room; `None` for the whole room.
-    fn target(&self, room: &RoomKey, call: Option<CallId>) -> Result<Option<LegId>, CallError> {
-        if !self.rooms.contains_key(room) {
-            return Err(CallError::UnknownRoom);
-        }
-        let Some(call) = call else {
-            return Ok(None);
-        };
-        match self.room_of(call) {
-            Some(its) if its == *room => Ok(self.members.get(&call).map(|member| member.leg)),
-            Some(_) | None => Err(CallError::UnknownPeer),
-        }
-    }
-
-    fn play(
-        &mut self,
-        now: Instant,
-        room: RoomKey,
-        call: Option<CallId>,
-        leg: Option<LegId>,
-        player: Player,
-    ) -> Result<(), CallError> {
-        let id = player.id();
-        let conference = self.open_conference(now, &room)?;
-        let conference = self.studio.get_mut(conference);
-        let conference = conference.ok_or(CallError::UnknownRoom)?;
-        if !conference.play(leg, player) {
-            return Err(CallError::TooManyPlays);
-        }
-        self.plays.under_way.insert(
-            id,
-            Play {
-                room: room.clone(),
-                call,
-                end: PlayEnd::Finished,
-            },
-        );
-        self.arrange(now, &room);
-        Ok(())
-    }
-
-    fn stop_play(
-        &mut self,
-        room: &RoomKey,
-        call: Option<CallId>,
-        play: PlayId,
-    ) -> Result<(), CallError> {
-        let known = self.plays.under_way.get_mut(&play);
-        let known = known.filter(|known| known.room == *room && known.call == call);
-        let known = known.ok_or(CallError::UnknownPlay)?;
-        known.end = PlayEnd::Stopped;
-        if let Some(id) = self.conference_of_room(room)
-            && let Some(conference) = self.studio.get_mut(id)
-        {
-            conference.stop(play);
-        }
-        Ok(())
-    }
-
-    /// Tells everybody whom it concerns.
-    fn play_ended(&mut self, play: PlayId) {
-        let Some(Play { room, call, end }) = self.plays.under_way.remove(&play) else {
-            return;
-        };
-        let concerned = match call {
-            Some(call) => vec![call],
-            None => self
-                .rooms
-                .get(&room)
-                .map_or(Vec::new(), |room| room.peers.clone()),
-        };
-        for call in concerned {
-            if let Some(MemberKind::Sip(_)) = self.members.get(&call).map(|m| &m.kind) {
-                self.notices
-                    .push_back(RoomNotice::Played { call, play, end });
-            }
-        }
-    }
-
-    fn turn(
-        &mut self,
-        now: Instant,
-        room: &RoomKey,
-        peer: &str,
-        change: VoiceChange,
-    ) -> Result<CallReply, CallError> {
-        let call = self.peer_named(room, peer)?;
-        let member = self.members.get_mut(&call).ok_or(CallError::UnknownPeer)?;
-        let turned = &mut member.sound.turned;
-        let VoiceChange {
-            muted,
-            deafened,
-            gain_db,
-            heard_by,
-        } = change;
-        turned.muted = muted.unwrap_or(turned.muted);
-        turned.deafened = deafened.unwrap_or(turned.deafened);
-        turned.gain_db = gain_db.unwrap_or(turned.gain_db);
-        if let Some(heard_by) = heard_by {
-            turned.heard_by = heard_by;
-        }
-        let turned = turned.clone();
-        self.arrange(now, room);
-        Ok(CallReply::Turned(turned))
-    }
-
-    fn peer_named(&self, room: &RoomKey, peer: &str) -> Result<CallId, CallError> {
-        let peers = &self.rooms.get(room).ok_or(CallError::UnknownRoom)?.peers;
-        let named = |call: &&CallId| {
-            let stream = self.members.get(call).and_then(|m| m.place.stream());
-            stream.is_some_and(|stream| *stream.peer == *peer)
-        };
-        peers
-            .iter()
-            .find(named)
-            .copied()
-            .ok_or(CallError::UnknownPeer)
-    }
-
-    /// How a member is heard, by legs: names of peers who are not there yet
-    /// are looked up again when somebody comes.
-    pub(super) fn voice(&self, member: &Member) -> Voice {
-        let turned = &member.sound.turned;
-        let leg_of = |name: &Arc<str>| {
-            let room = &member.place.stream()?.room;
-            let call = self.peer_named(room, name).ok()?;
-            self.members.get(&call).map(|member| member.leg)
-        };
-        let legs = |names: &Vec<Arc<str>>| names.iter().filter_map(leg_of).collect();
-        Voice {
-            muted: turned.muted,
-            deafened: turned.deafened,
-            gain_db: turned.gain_db,
-            heard_by: turned.heard_by.as_ref().map(legs),
-        }
-    }
-
-    /// Whether there is a place for recordings.
-    pub(super) fn can_record(&self) -> Result<(), CallError> {
-        match self.desk {
-            Some(_) => Ok(()),
-            None => Err(CallError::RecordingUnavailable(NO_DESK.to_owned())),
-        }
-    }
-
-    /// A peer that was to be recorded is connected.
-    pub(super) fn record_if_wanted(&mut self, now: Instant, room: &RoomKey, call: CallId) {
-        let Some(member) = self.members.get_mut(&call) else {
-            return;
-        };
-        let wanted = member.place.stream().is_some_and(|stream| stream.record);
-        if !wanted || std::mem::replace(&mut member.sound.recorded, true) {
-            return;
-        }
-        if let Err(error) = self.start_recording(now, room, Some(call)) {
-            self.notices.push_back(RoomNotice::NotRecorded {
-                call,
-                why: error.to_string(),
-            });
-        }
-    }
-
-    /// Begins to record a call, or a whole room.
-    pub(super) fn start_recording(
-        &mut self,
-        now: Instant,
-        room: &RoomKey,
-        call: Option<CallId>,
-    ) -> Result<RecordingId, CallError> {
-        let leg = self.target(room, call)?;
-        if self.recording_of(room, call).is_ok() {
-            return Err(CallError::AlreadyRecording);
-        }
-        let stream = call.and_then(|call| self.members.get(&call)?.place.stream());
-        let about = RecordingAbout {
-            app: room.app.clone(),
-            call,
-            room: room.name.clone(),
-            peer: stream.map_or_else(|| Arc::from(""), |stream| stream.peer.clone()),
-            started_ms: self.clock.unix_ms(now),
-        };
-        let desk = self.desk.as_mut();
-        let started = desk.map_or_else(|| Err(NO_DESK.to_owned()), |desk| desk.start(about));
-        let id = started.map_err(CallError::RecordingUnavailable)?;
-        let recording = RoomRecording {
-            room: room.clone(),
-            call,
-            first_tick: None,
-            frames: 0,
-            paused: false,
-            // 64 random bits of 128 are as good a name.
-            beep: self
-                .settings
-                .announce_recordings
-                .then_some(PlayId(id.0 as u64)),
-        };
-        let beep = recording.beep;
-        self.recordings.insert(id, recording);
-        if let Some(room) = self.rooms.get_mut(room) {
-            room.sound.recordings.push(id);
-        }
-        let conference = self.open_conference(now, room)?;
-        if let Some(conference) = self.studio.get_mut(conference) {
-            conference.record(id, leg);
-            if let Some(beep) = beep {
-                let for_ever = PlayOptions {
-                    repeat: Repeat::Forever,
-                    ..PlayOptions::default()
-                };
-                conference.play(leg, Player::tone(beep, Tone::RecordingBeep, for_ever));
-            }
-        }
-        self.arrange(now, room);
-        Ok(id)
-    }
-
-    /// The recording of a call, or of a whole room.
-    fn recording_of(&self, room: &RoomKey, call: Option<CallId>) -> Result<RecordingId, CallError> {
-        let its = self.rooms.get(room).ok_or(CallError::UnknownRoom)?;
-        let is = |id: &&RecordingId| self.recordings.get(id).is_some_and(|r| r.call == call);
-        let found = its.sound.recordings.iter().find(is);
-        found.copied().ok_or(CallError::NotRecording)
-    }
-
-    fn pause_recording(&mut self, id: RecordingId, paused: bool) {
-        let Some(recording) = self.recordings.get_mut(&id) else {
-            return;
-        };
-        if recording.paused == paused {
-            return;
-        }
-        recording.paused = paused;
-        let index = recording.frames;
-        if let Some(desk) = &mut self.desk {
-            match paused {
-                true => desk.pause(id, index),
-                false => desk.resume(id, index),
-            }
-        }
-    }
-
-    pub(super) fn stop_recording(&mut self, now: Instant, id: RecordingId) {
-        let Some(recording) = self.recordings.remove(&id) else {
-            return;
-        };
-        if let Some(desk) = &mut self.desk {
-            desk.stop(id, recording.frames);
-        }
-        let key = recording.room;
-        let Some(room) = self.rooms.get_mut(&key) else {
-            return;
-        };
-        room.sound.recordings.retain(|other| *other != id);
-        if let Some(conference) = room.sound.conference.and_then(|c| self.studio.get_mut(c)) {
-            conference.stop_recording(id);
-            if let Some(beep) = recording.beep {
-                conference.stop(beep);
-            }
-        }
-        self.arrange(now, &key);
     }
 
     /// A member is about to leave: what concerns it alone ends.
@@ -792,9 +377,7 @@ impl Rooms {
         for id in recordings {
             self.stop_recording(now, id);
         }
-        self.plays
-            .under_way
-            .retain(|_, play| play.call != Some(call));
+        self.forget_plays_to(call);
         if let Some(member) = self.members.get(&call)
             && let Some(id) = member.sound.conference
             && let Some(conference) = self.studio.get_mut(id)
@@ -804,21 +387,15 @@ impl Rooms {
     }
 
     /// The last has left a room.
-    pub(super) fn end_sound_of_room(&mut self, now: Instant, key: &RoomKey, sound: &RoomSound) {
+    pub(super) fn end_sound_of_room(&mut self, now: Instant, sound: &RoomSound) {
         for id in &sound.recordings {
             self.stop_recording(now, *id);
         }
-        self.plays.under_way.retain(|_, play| play.room != *key);
+        for play in &sound.plays {
+            self.plays.under_way.remove(play);
+        }
         if let Some(conference) = sound.conference {
             self.studio.close(conference);
-        }
-    }
-}
-
-impl Plays {
-    fn end_by(&mut self, play: PlayId, end: PlayEnd) {
-        if let Some(play) = self.under_way.get_mut(&play) {
-            play.end = end;
         }
     }
 }

@@ -2,11 +2,12 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use super::tests::{House, call, stream};
 use super::*;
 use crate::call::request::{CallReply, SoundRequest, VoiceChange};
-use crate::sound::dtmf::{Digit, DtmfEvent};
+use crate::sound::dtmf::{DialStep, Digit, DtmfEvent};
 use crate::sound::format::SampleRate;
 
 const EVENTS: Codec = Codec::TelephoneEvent(8000);
@@ -168,7 +169,7 @@ fn keys_for_a_relayed_peer_go_out_and_the_room_is_relayed_again() {
     let reply = house.ask_sound(SoundRequest::Keys {
         room: stream("r", "").room,
         call: call(1),
-        keys: vec![key(Digit::Star)],
+        steps: vec![DialStep::again(key(Digit::Star))],
     });
     assert!(matches!(reply, CallReply::Done), "{reply:?}");
     assert!(house.mixed("r"));

@@ -76,7 +76,10 @@ fn alone_a_browser_is_answered_with_the_best_codec_first() {
         .rooms
         .room(house.now, &stream("r", "web").room)
         .unwrap();
-    assert_eq!(snapshot.peers[0].kind, PeerKind::WebRtc);
+    assert_eq!(
+        snapshot.peers[0].kind,
+        crate::call::request::PeerKind::WebRtc
+    );
 }
 
 #[test]

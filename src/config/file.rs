@@ -23,6 +23,7 @@ pub struct File {
     pub sip: Sip,
     pub rtp: Rtp,
     pub rooms: Rooms,
+    pub sound: RoomSound,
     pub webrtc: WebRtc,
     pub calls: Calls,
     pub limits: Limits,
@@ -77,6 +78,16 @@ pub struct Rooms {
     pub token_ttl_s: Setting<Whole>,
     pub timeout_s: Setting<Whole>,
     pub give_up_s: Setting<Whole>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RoomSound {
+    pub room_capacity: Setting<Whole>,
+    pub loudest: Setting<Whole>,
+    pub jitter_minimum_ms: Setting<Whole>,
+    pub jitter_maximum_ms: Setting<Whole>,
+    pub inband_dtmf: Setting<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -26,6 +26,7 @@ mod recording;
 mod resolve;
 mod rooms;
 mod root_secret;
+mod sound;
 mod sync;
 mod values;
 mod webrtc;
@@ -59,6 +60,8 @@ pub struct Config {
     pub rtp: Rtp,
     /// Where rooms are.
     pub rooms: Rooms,
+    /// What is heard in rooms.
+    pub sound: Sound,
     /// The ports that browsers share, and their limits.
     pub webrtc: WebRtc,
     /// Limits and patience of calls.
@@ -215,6 +218,22 @@ pub struct MediaServer {
     pub timeout: Duration,
     /// What could not be deleted there for this long is given up.
     pub give_up: Duration,
+}
+
+/// What is heard in rooms of the gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sound {
+    /// How many peers a room takes.
+    pub room_capacity: usize,
+    /// How many voices of a room are heard at once: the loudest.
+    pub loudest: usize,
+    /// Where sound is decoded: packets wait at least this long for others.
+    pub jitter_minimum: Duration,
+    /// And at most this long.
+    pub jitter_maximum: Duration,
+    /// Whether keys of peers without telephone events are looked for in their
+    /// sound.
+    pub inband_dtmf: bool,
 }
 
 /// The ports that browsers share, and their limits.

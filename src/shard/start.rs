@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use crate::book::Book;
 use crate::call::event::CallEvent;
-use crate::call::room::{RoomSettings, Rooms};
+use crate::call::room::{ConferenceSettings, ReceiverSettings, RoomSettings, Rooms};
 use crate::call::settings::{Limits, Scanners};
 use crate::call::web_peer::WebSettings;
 use crate::call::{CallSettings, Calls, RoomBackend};
@@ -398,7 +398,18 @@ impl Plan {
             handshakes_per_second_per_address: self.config.webrtc.handshakes_per_second_per_address,
         };
         let table = Table::new(settings, rand::random());
+        let sound = &self.config.sound;
         let settings = RoomSettings {
+            capacity: sound.room_capacity,
+            conference: ConferenceSettings {
+                loudest: sound.loudest,
+                receiver: ReceiverSettings {
+                    minimum_delay: sound.jitter_minimum,
+                    maximum_delay: sound.jitter_maximum,
+                    ..ReceiverSettings::default()
+                },
+            },
+            detect_keys: sound.inband_dtmf,
             announce_recordings: self.config.recording.announcement,
             ..RoomSettings::default()
         };

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde_json::json;
 
+use crate::chromium::Browser;
 use crate::scene::{BROWSER_HERTZ, Desk, IN_CALL, PHONE_HERTZ, SECONDS, wait_until_talking};
 use crate::support::baresip::Codec;
 
@@ -89,4 +90,36 @@ fn key_tones_reach_the_phone() {
     let first = desk.phone.wait_for("CALL_DTMF_START");
     assert_eq!(first["param"], json!("5"), "{first}");
     desk.browser.wait_for_text("#typed", "5#");
+}
+
+/// Waits until the page shows this peer of the call so.
+fn wait_for_talker(browser: &mut Browser, peer: &str, talking: bool, text: &str) {
+    browser.until(&format!(
+        "document.querySelector(\"#talkers [data-peer='{peer}'][data-talking='{talking}']\")\
+         ?.textContent === '{text}'"
+    ));
+}
+
+#[test]
+fn the_page_shows_who_talks_and_the_gateway_sends_keys_for_it() {
+    let mut desk = Desk::in_call(Codec::Pcmu);
+    // Both say a tone all the time.
+    wait_for_talker(&mut desk.browser, "phone", true, "phone");
+    wait_for_talker(&mut desk.browser, "browser", true, "You");
+    // While something is played the room is mixed, and the gateway knows.
+    desk.browser
+        .evaluate("ringwirePhone.session.call.play({ tone: 'ringback', repeat: Infinity })");
+    desk.browser
+        .until("ringwirePhone.session.control.info().then((room) => room.sound === 'mixed')");
+    wait_for_talker(&mut desk.browser, "phone", true, "phone");
+    desk.browser
+        .evaluate("ringwirePhone.session.call.sendDtmf('7', { duration: 200 })");
+    let first = desk.phone.wait_for("CALL_DTMF_START");
+    assert_eq!(first["param"], json!("7"), "{first}");
+    let mute = "ringwirePhone.session.control.turn('phone', { muted: true })";
+    assert_eq!(
+        desk.browser.evaluate(mute),
+        json!({ "muted": true, "deafened": false, "gainDb": 0, "heardBy": null })
+    );
+    wait_for_talker(&mut desk.browser, "phone", false, "phone (muted)");
 }

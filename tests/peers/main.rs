@@ -58,6 +58,7 @@ mod protobuf;
 mod records;
 mod refusals;
 mod registration;
+mod room_sound;
 mod rtcp;
 mod scanners;
 mod shutdown;

@@ -114,19 +114,34 @@ impl Api {
         if let Some((content_type, text)) = body {
             request = request.header("Content-Type", content_type).body(text);
         }
-        RUNTIME.block_on(async {
-            let response = request.send().await.map_err(|error| error.to_string())?;
-            let status = response.status().as_u16();
-            let headers = response.headers().clone();
-            let text = response.text().await.map_err(|error| error.to_string())?;
-            let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
-            Ok(Reply {
-                status,
-                headers,
-                body,
-            })
-        })
+        answer(request)
     }
+
+    /// Posts a file.
+    #[track_caller]
+    pub fn upload(&self, path: &str, content_type: &str, file: Vec<u8>) -> Reply {
+        let mut request = self.client.post(format!("{}{path}", self.base));
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        let request = request.header("Content-Type", content_type).body(file);
+        answer(request).unwrap_or_else(|error| panic!("POST {path}: {error}"))
+    }
+}
+
+fn answer(request: reqwest::RequestBuilder) -> Result<Reply, String> {
+    RUNTIME.block_on(async {
+        let response = request.send().await.map_err(|error| error.to_string())?;
+        let status = response.status().as_u16();
+        let headers = response.headers().clone();
+        let text = response.text().await.map_err(|error| error.to_string())?;
+        let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
+        Ok(Reply {
+            status,
+            headers,
+            body,
+        })
+    })
 }
 
 impl Reply {

@@ -236,6 +236,24 @@ fn pcmu(sample: i16) -> u8 {
     !(sign | (segment << 4) as u8 | step as u8)
 }
 
+/// A sample of PCMU, from -1 to 1.
+pub fn linear(code: u8) -> f64 {
+    let code = !code;
+    let segment = (code >> 4) & 0x07;
+    let magnitude = (i32::from((code & 0x0f) << 1 | 0x21) << segment) - 0x21;
+    let sign = if code & 0x80 == 0 { 1.0 } else { -1.0 };
+    sign * f64::from(magnitude) / 8192.0
+}
+
+#[test]
+fn a_sample_is_read_back_within_a_step() {
+    for sample in [0, 100, -100, 3_000, -12_000, 30_000] {
+        let read = linear(pcmu(sample)) * 32_768.0;
+        let step = f64::from(sample).abs() / 16.0 + 8.0;
+        assert!((read - f64::from(sample)).abs() <= step, "{sample}: {read}");
+    }
+}
+
 #[test]
 fn a_sample_is_compressed_as_the_recommendation_says() {
     // G.711 table 2a: decision values, in 14 bits, and their codes.

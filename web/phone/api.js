@@ -1,6 +1,6 @@
 // The requests of this page that need the app's secret.
 
-import { requestJson } from '../sdk/ringwire.js';
+import { RoomControl, requestJson } from '../sdk/ringwire.js';
 
 const GATEWAY = new URL('../', import.meta.url);
 
@@ -35,6 +35,11 @@ export class Api {
 
   async notifyWs(client) {
     return (await this.#ask('POST', 'token/notify', { client_id: client })).notify_ws;
+  }
+
+  /** To see who is in a room, and who talks. */
+  control(room) {
+    return new RoomControl({ room, token: this.#key });
   }
 
   /** What the gateway knows of a call. */

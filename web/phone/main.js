@@ -82,6 +82,7 @@ function pressOnPad(key) {
 phone.on('change', view.showSession);
 phone.on('levels', view.showLevels);
 phone.on('quality', view.showQuality);
+phone.on('room', view.showTalkers);
 phone.on('presence', view.showPresence);
 phone.on('trouble', trouble);
 phone.on('playback', (allowed) => {
@@ -116,6 +117,7 @@ $('accept').onclick = () => phone.accept();
 $('reject').onclick = () => phone.reject();
 $('hangup').onclick = () => phone.hangUp();
 $('mute').onclick = () => phone.mute(!phone.session?.muted);
+$('record').onclick = () => phone.record();
 $('keys').onclick = () => view.showTones($('tones').hidden);
 $('again').onclick = () => {
   clearTimeout(closing);

@@ -11,7 +11,7 @@ import * as tones from './tones.js';
 const PEER = 'browser';
 const RENEW_AFTER_MS = 3000;
 
-/** Events: `change` (the session, or null), `levels`, `quality`, `presence`, `over`, `trouble`. */
+/** Events: `change` (the session, or null), `levels`, `quality`, `room`, `presence`, `over`, `trouble`. */
 export class Phone extends Emitter {
   #api = null;
   #session = null;
@@ -84,13 +84,32 @@ export class Phone extends Emitter {
     this.#update(session, { muted });
   }
 
+  /** As an event of our own stream, or where that has none by the gateway. */
   key(digit) {
+    const session = this.#session;
     try {
-      this.#session?.media?.sendDtmf(digit);
+      session?.media?.sendDtmf(digit);
       return true;
     } catch (error) {
+      const failed = (problem) => this.emit('trouble', problem);
+      if (error.code !== 'NO_DTMF' || session.phase !== 'answered') {
+        failed(error);
+        return false;
+      }
+      session.call.sendDtmf(digit).catch(failed);
+      return true;
+    }
+  }
+
+  /** Begins a recording of the call, or ends the one there is. */
+  async record() {
+    const session = this.#session;
+    if (session?.phase !== 'answered') return;
+    try {
+      await session.call.record(session.recorded ? 'stop' : 'start');
+      this.#update(session, { recorded: !session.recorded });
+    } catch (error) {
       this.emit('trouble', error);
-      return false;
     }
   }
 
@@ -157,7 +176,7 @@ export class Phone extends Emitter {
   }
 
   #begin(fields) {
-    const session = { since: Date.now(), answeredAt: null, muted: false, over: false, connection: 'none', aborted: new AbortController(), ...fields };
+    const session = { since: Date.now(), answeredAt: null, muted: false, recorded: false, over: false, connection: 'none', aborted: new AbortController(), ...fields };
     this.#session = session;
     this.emit('change', session);
     return session;
@@ -195,7 +214,22 @@ export class Phone extends Emitter {
     tones.stop();
     this.#update(session, { phase: 'answered', text: 'Connected', answeredAt: session.answeredAt ?? Date.now() });
     if (!session.over) this.#remember(session);
+    this.#watchRoom(session);
     this.#api.call(session.callWs).then((call) => this.#update(session, { line: call.security ?? null }), () => {});
+  }
+
+  /** Who is in the room and talks, and whether the call is recorded. */
+  #watchRoom(session) {
+    if (session.over || session.control) return;
+    const control = this.#api.control(session.room);
+    session.control = control;
+    control.on('room', (room) => {
+      if (session.over) return;
+      const recorded = room.recordings.length > 0;
+      if (recorded !== session.recorded) this.#update(session, { recorded });
+      this.emit('room', room);
+    });
+    control.watch(1000);
   }
 
   async #join(session) {
@@ -238,6 +272,7 @@ export class Phone extends Emitter {
     const failed = ['failed', 'error', 'lost', 'gone'].includes(reason.kind);
     this.#update(session, { phase: 'ended', text: words(reason, session), failed, endedAt: Date.now() });
     session.over = true;
+    session.control?.unwatch();
     session.aborted.abort();
     session.media?.leave();
     for (const track of session.microphone?.getTracks() ?? []) track.stop();

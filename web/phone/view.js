@@ -100,6 +100,11 @@ export function showSession(session) {
   if (ended) showTones(false);
   $('mute').setAttribute('aria-pressed', muted);
   $('mute').disabled = $('keys').disabled = !session.media;
+  const recorded = String(session.recorded);
+  if (!first && $('record').getAttribute('aria-pressed') !== recorded) announce(session.recorded ? 'Recording' : 'Not recording');
+  $('record').setAttribute('aria-pressed', recorded);
+  $('record').disabled = session.phase !== 'answered';
+  $('record-label').textContent = session.recorded ? 'Recording' : 'Record';
   $('mute-label').textContent = session.muted ? 'Unmute' : 'Mute';
   $('mute-icon').setAttribute('href', session.muted ? '#i-mic-off' : '#i-mic');
   $('quality').hidden = session.connection === 'none' || ended;
@@ -123,6 +128,7 @@ function showIncoming(session) {
 
 function resetCall() {
   showTones(false);
+  $('talkers').replaceChildren();
   $('typed').textContent = '';
   $('rating').textContent = 'measuring';
   $('rating').dataset.rating = 'none';
@@ -145,9 +151,31 @@ export function showTimer(session) {
   $('timer').textContent = answeredAt ? clock((endedAt ?? Date.now()) - answeredAt) : '';
 }
 
+/** From here up somebody speaks, where only his loudness is known. */
+const SPEAKS = 0.15;
+const talkers = { levels: { input: 0, output: 0 } };
+
+/** Everybody in the call, and who speaks. A relayed room does not say: then our own meters do. */
+export function showTalkers({ peers, sound }) {
+  const talks = ({ peer, audio }) => {
+    if (sound === 'mixed' && audio) return audio.speaking === true;
+    const { input, output } = talkers.levels;
+    return (peer === 'browser' ? input : output) > SPEAKS;
+  };
+  $('talkers').replaceChildren(...peers.map((peer) => {
+    const item = document.createElement('li');
+    item.dataset.peer = peer.peer;
+    item.dataset.talking = String(talks(peer));
+    item.textContent = peer.peer === 'browser' ? 'You' : peer.peer;
+    if (peer.audio?.muted) item.textContent += ' (muted)';
+    return item;
+  }));
+}
+
 const graph = { in: [], out: [] };
 
 export function showLevels({ input, output }) {
+  talkers.levels = { input, output };
   for (const [name, level] of [['in', input], ['out', output]]) {
     const meter = $(`meter-${name}`);
     meter.firstElementChild.style.transform = `scaleX(${level.toFixed(3)})`;

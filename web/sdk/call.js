@@ -2,13 +2,16 @@
 
 import { Emitter } from './emitter.js';
 import { ConnectionError, GatewayError, StateError } from './errors.js';
-import { below, gatewayUrl } from './http.js';
+import { below, gatewayUrl, requestJson } from './http.js';
+import { playBody } from './play.js';
 import { LiveSocket } from './socket.js';
 
 /** The gateway ends a call whose last WebSocket stays away for this long. */
 const GRACE_MS = 10_000;
 
 export class Call extends Emitter {
+  #base;
+  #url;
   #socket;
   #waiting = new Map();
   #unsent = [];
@@ -21,8 +24,10 @@ export class Call extends Emitter {
   constructor(callWs, { gateway } = {}) {
     super();
     this.#ended = new Promise((resolve) => (this.#resolveEnded = resolve));
+    this.#base = gatewayUrl(gateway);
+    this.#url = below(this.#base, callWs);
     this.#socket = new LiveSocket(
-      below(gatewayUrl(gateway), callWs),
+      this.#url,
       {
         up: () => this.#flush(),
         down: () => this.#offline(),
@@ -53,6 +58,26 @@ export class Call extends Emitter {
     if (this.#state === 'ended') return;
     this.because({ kind: 'hangup' });
     await this.ask({ end: {} });
+  }
+
+  /** Sends keys to the other side: 0-9, *, #, A-D; `w` waits half a second. */
+  async sendDtmf(digits, { duration, pause } = {}) {
+    await this.#rest('POST', 'dtmf', { digits, duration_ms: duration, pause_ms: pause });
+  }
+
+  /** Plays a sound to the other side; resolves to the play's id. `played` tells its end. */
+  async play(what) {
+    return (await this.#rest('POST', 'play', playBody(what))).play_id;
+  }
+
+  /** Stops what is played. */
+  async stopPlay(playId) {
+    await this.#rest('DELETE', `play/${encodeURIComponent(playId)}`);
+  }
+
+  /** `start`, `pause`, `resume` or `stop`; resolves to the recording's id. */
+  async record(action) {
+    return (await this.#rest('POST', 'recording', { action })).recording_id;
   }
 
   /** No more events and no more connection; the call itself goes on for a while. */
@@ -106,7 +131,17 @@ export class Call extends Emitter {
     this.emit('offline');
   }
 
+  /** What the call's own token may do. */
+  #rest(method, path, body) {
+    const id = this.#url.pathname.split('/').at(-1);
+    return requestJson(method, new URL(`call/${id}/${path}`, this.#base), { token: this.#url.searchParams.get('token'), body });
+  }
+
   #message({ event, response }) {
+    if (event?.dtmf) return this.emit('dtmf', { digit: event.dtmf.digit, durationMs: event.dtmf.duration_ms ?? 0 });
+    if (event?.play_finished) {
+      return this.emit('played', { playId: event.play_finished.play_id, reason: event.play_finished.reason });
+    }
     if (event) return this.handle(event);
     const waiting = this.#waiting.get(response?.req_id);
     if (!waiting) return;

@@ -62,8 +62,36 @@ export type EndReason =
   | { kind: 'error'; error: GatewayError }
   | { kind: 'ended' };
 
+/** One of `asset`, `url` and `tone`. */
+export interface PlayOptions {
+  asset?: string;
+  url?: string;
+  tone?: 'ringback' | 'ringback_us' | 'busy' | 'busy_us' | 'beep';
+  /** How often; `Infinity`: until it is stopped. Default 1. */
+  repeat?: number;
+  volumeDb?: number;
+  /** A key of the listener ends it. */
+  bargeIn?: boolean;
+}
+export type RecordingAction = 'start' | 'pause' | 'resume' | 'stop';
+
+/** What a call's own token may do to its sound. */
+export interface CallSound {
+  /** Keys for the other side: 0-9, *, #, A-D; `w` waits half a second. */
+  sendDtmf(digits: string, options?: { duration?: number; pause?: number }): Promise<void>;
+  /** Resolves to the play's id. */
+  play(what: PlayOptions): Promise<string>;
+  stopPlay(playId: string): Promise<void>;
+  /** Resolves to the recording's id. */
+  record(action: RecordingAction): Promise<string>;
+}
+
 export interface CallEvents<State> {
   state: State;
+  /** The other side has pressed a key. */
+  dtmf: { digit: string; durationMs: number };
+  /** What was played has come to its end. */
+  played: { playId: string; reason: 'finished' | 'stopped' | 'barge_in' };
   /** Something went wrong that did not end the call. */
   error: { message: string };
   /** The WebSocket is down; it comes back by itself. */
@@ -71,7 +99,7 @@ export interface CallEvents<State> {
   ended: EndReason;
 }
 
-interface Call<State> {
+interface Call<State> extends CallSound {
   readonly state: State;
   readonly reason: EndReason | null;
   /** Resolves when the call is over. Never rejects. */
@@ -99,6 +127,10 @@ export class SipOutgoingCall implements Call<OutgoingState>, Emitter<OutgoingEve
   /** The latest SIP code. */
   readonly code: number | null;
   end(): Promise<void>;
+  sendDtmf(digits: string, options?: { duration?: number; pause?: number }): Promise<void>;
+  play(what: PlayOptions): Promise<string>;
+  stopPlay(playId: string): Promise<void>;
+  record(action: RecordingAction): Promise<string>;
   detach(): void;
   on<K extends keyof OutgoingEvents>(type: K, listener: (detail: OutgoingEvents[K]) => void): Unsubscribe;
   once<K extends keyof OutgoingEvents>(type: K, listener: (detail: OutgoingEvents[K]) => void): Unsubscribe;
@@ -127,6 +159,10 @@ export class SipIncomingCall implements Call<IncomingState>, Emitter<IncomingEve
   accept(stream: { room: string; peer: string; record?: boolean }): Promise<void>;
   reject(): Promise<void>;
   end(): Promise<void>;
+  sendDtmf(digits: string, options?: { duration?: number; pause?: number }): Promise<void>;
+  play(what: PlayOptions): Promise<string>;
+  stopPlay(playId: string): Promise<void>;
+  record(action: RecordingAction): Promise<string>;
   detach(): void;
   on<K extends keyof IncomingEvents>(type: K, listener: (detail: IncomingEvents[K]) => void): Unsubscribe;
   once<K extends keyof IncomingEvents>(type: K, listener: (detail: IncomingEvents[K]) => void): Unsubscribe;
@@ -236,6 +272,39 @@ export class Room implements Emitter<RoomEvents> {
   on<K extends keyof RoomEvents>(type: K, listener: (detail: RoomEvents[K]) => void): Unsubscribe;
   once<K extends keyof RoomEvents>(type: K, listener: (detail: RoomEvents[K]) => void): Unsubscribe;
   off<K extends keyof RoomEvents>(type: K, listener: (detail: RoomEvents[K]) => void): void;
+}
+
+/** How a peer is heard and hears. */
+export interface PeerAudio {
+  muted: boolean;
+  deafened: boolean;
+  gainDb: number;
+  /** Names of the peers who alone hear it; null: everybody. */
+  heardBy: string[] | null;
+}
+export interface RoomControlEvents {
+  /** As `GET /rooms/{room}` tells it. */
+  room: any;
+  /** Names of those who speak, whenever they change. Only mixed rooms know them. */
+  talkers: string[];
+  trouble: RingwireError;
+}
+/** A room for whoever holds the app's secret: not for pages that others use. */
+export class RoomControl implements Emitter<RoomControlEvents> {
+  constructor(options: GatewayOptions & { room: string; token: string });
+  info(): Promise<any>;
+  turn(peer: string, change?: Partial<PeerAudio>): Promise<PeerAudio>;
+  /** To everybody; resolves to the play's id. */
+  play(what: PlayOptions): Promise<string>;
+  stopPlay(playId: string): Promise<void>;
+  /** Of the whole room; resolves to the recording's id. */
+  record(action: RecordingAction): Promise<string>;
+  /** Looks again and again (milliseconds, default 500), until `unwatch`. */
+  watch(everyMs?: number): void;
+  unwatch(): void;
+  on<K extends keyof RoomControlEvents>(type: K, listener: (detail: RoomControlEvents[K]) => void): Unsubscribe;
+  once<K extends keyof RoomControlEvents>(type: K, listener: (detail: RoomControlEvents[K]) => void): Unsubscribe;
+  off<K extends keyof RoomControlEvents>(type: K, listener: (detail: RoomControlEvents[K]) => void): void;
 }
 
 /** A MediaStream of the microphone; throws a MicrophoneError. */

@@ -4,6 +4,7 @@
 export { SipOutgoingCall } from './outgoing.js';
 export { SipIncomingCall, SipIncomingHandler } from './incoming.js';
 export { Room, openMicrophone } from './room.js';
+export { RoomControl } from './room-control.js';
 export { sipReason } from './sip-codes.js';
 export {
   ConnectionError,

@@ -42,6 +42,8 @@ mod recordings;
 mod records;
 mod rest;
 mod sockets;
+mod sound;
+mod sound_access;
 mod sync;
 
 use receiver::{HookReply, Receiver};

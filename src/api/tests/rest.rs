@@ -384,6 +384,9 @@ async fn calls_and_rooms_are_gathered_from_all_shards() {
             name: Arc::from(name),
         },
         created_ms: 5,
+        mixed: false,
+        plays: Vec::new(),
+        recordings: Vec::new(),
         peers: vec![RoomPeerSnapshot {
             peer: Arc::from("p"),
             call: call_id(0, 1),

@@ -143,7 +143,7 @@ fn recording_is_refused_rather_than_ignored() {
     wanted.stream.record = true;
     assert!(matches!(
         house.ask(CallRequest::Dial(Box::new(wanted))),
-        Some(CallReply::Refused(CallError::RecordingUnavailable(_)))
+        Some(CallReply::Refused(CallError::RecordingOff))
     ));
     house.assert_empty();
 }

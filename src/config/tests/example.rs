@@ -80,6 +80,7 @@ fn the_example_mentions_every_field() {
                 | "sip"
                 | "rtp"
                 | "rooms"
+                | "sound"
                 | "webrtc"
                 | "calls"
                 | "limits"

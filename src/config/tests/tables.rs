@@ -195,3 +195,43 @@ fn networks_that_are_never_banned_are_read_as_subnets_are() {
     assert_eq!(nets, ["192.0.2.1/32", "10.0.0.0/8"]);
     assert!(load_with("scanners.never_ban = [\"10.0.0.1/8\"]", &[]).is_err());
 }
+
+#[test]
+fn rooms_have_their_capacity_voices_and_patience() {
+    let usual = Sound {
+        room_capacity: 200,
+        loudest: 6,
+        jitter_minimum: Duration::ZERO,
+        jitter_maximum: Duration::from_millis(400),
+        inband_dtmf: true,
+    };
+    assert_eq!(load("").sound, usual);
+    let text = "[sound]\nroom_capacity = 2\nloudest = 3\njitter_minimum_ms = 40\n\
+                jitter_maximum_ms = 120\ninband_dtmf = false\n";
+    let set = Sound {
+        room_capacity: 2,
+        loudest: 3,
+        jitter_minimum: Duration::from_millis(40),
+        jitter_maximum: Duration::from_millis(120),
+        inband_dtmf: false,
+    };
+    assert_eq!(load(text).sound, set);
+    for (line, expected) in [
+        (
+            "room_capacity = 1",
+            "1 is out of range; write 2 to 10000 peers",
+        ),
+        ("loudest = 0", "0 is out of range; write 1 to 64 voices"),
+        (
+            "jitter_maximum_ms = 2000",
+            "2000 is out of range; write 20 to 1275",
+        ),
+        (
+            "jitter_minimum_ms = 401",
+            "401 ms is more than sound.jitter_maximum_ms (400)",
+        ),
+    ] {
+        let told = error(&format!("[sound]\n{line}\n"));
+        assert!(told.contains(expected), "{told}");
+    }
+}

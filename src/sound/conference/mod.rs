@@ -19,7 +19,7 @@ mod tests;
 
 use std::time::{Duration, Instant};
 
-use super::dtmf::DtmfEvent;
+use super::dtmf::{DialStep, DtmfEvent};
 use super::format::{FRAME_MS, MAX_FRAME_SAMPLES, SampleRate};
 use super::limiter::Limiter;
 use super::player::{Player, Playing};
@@ -270,7 +270,7 @@ impl Conference {
 
     /// Sends keys to the peer, after those that wait. False when there is no
     /// room for them.
-    pub fn send_keys(&mut self, leg: LegId, keys: &[DtmfEvent]) -> bool {
+    pub fn send_keys(&mut self, leg: LegId, keys: &[DialStep]) -> bool {
         self.peer_mut(leg).is_some_and(|peer| peer.send_keys(keys))
     }
 

@@ -86,7 +86,9 @@ impl Conference {
             let mut frame = [0i16; MAX_FRAME_SAMPLES];
             shared.limiter.frame(&self.common, &mut frame[..samples]);
             shared.payload.resize(MAX_PAYLOAD, 0);
-            let coded = shared.encoder.encode(&frame[..samples], &mut shared.payload);
+            let coded = shared
+                .encoder
+                .encode(&frame[..samples], &mut shared.payload);
             shared.payload.truncate(coded.unwrap_or(0));
             shared.sending = Some(0);
             return false;

@@ -12,7 +12,7 @@ use crate::sound::codec::{AudioCodec, Encoder};
 use crate::sound::dtmf::event_sender::EventSender;
 use crate::sound::dtmf::tone_detector::ToneDetector;
 use crate::sound::dtmf::tones::ToneGenerator;
-use crate::sound::dtmf::{DtmfEvent, DtmfReport, KeyTiming};
+use crate::sound::dtmf::{DialStep, DtmfReport};
 use crate::sound::format::{MAX_FRAME_SAMPLES, SampleRate};
 use crate::sound::level::{FrameLevel, Level, SILENCE};
 use crate::sound::limiter::Limiter;
@@ -200,15 +200,11 @@ impl Peer {
         !self.events.is_idle() || !self.tones.is_idle()
     }
 
-    pub(super) fn send_keys(&mut self, keys: &[DtmfEvent]) -> bool {
-        let as_events = self.description.is_some_and(|known| known.events.is_some());
-        keys.iter().all(|key| {
-            let timing = timing(key.duration_ms);
-            match as_events {
-                true => self.events.queue(key.digit, timing).is_ok(),
-                false => self.tones.queue(key.digit, timing).is_ok(),
-            }
-        })
+    pub(super) fn send_keys(&mut self, keys: &[DialStep]) -> bool {
+        match self.description.is_some_and(|known| known.events.is_some()) {
+            true => self.events.queue_all(keys).is_ok(),
+            false => self.tones.queue_all(keys).is_ok(),
+        }
     }
 
     pub(super) fn sound(&self) -> PeerSound {
@@ -317,12 +313,6 @@ impl Peer {
         );
         true
     }
-}
-
-/// How long a key is sent that was held for so long.
-fn timing(held_ms: u32) -> KeyTiming {
-    let tone_ms = held_ms.clamp(40, 5000);
-    KeyTiming::new(tone_ms, 100).unwrap_or_default()
 }
 
 fn amplify(frame: &mut [i16], gain_db: f32) {

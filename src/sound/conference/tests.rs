@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::*;
 use crate::sound::clip::{Clip, ClipLimits};
 use crate::sound::codec::{AudioCodec, Decoder, Encoder, OpusParameters};
-use crate::sound::dtmf::Digit;
+use crate::sound::dtmf::{Digit, KeyTiming};
 use crate::sound::player::{PlayOptions, Repeat};
 
 const OPUS: AudioCodec = AudioCodec::Opus(OpusParameters {
@@ -428,10 +428,7 @@ fn keys_go_out_as_events_in_place_of_sound_or_as_tones() {
     room.conference
         .describe(with, description(AudioCodec::Pcmu, true));
     room.conference.detect_keys(without, true);
-    let key = DtmfEvent {
-        digit: Digit::Pound,
-        duration_ms: 100,
-    };
+    let key = DialStep::Key(Digit::Pound, KeyTiming::default());
     assert!(room.conference.send_keys(with, &[key]));
     assert!(room.conference.is_sending_keys(with));
     let mut events = Vec::new();
@@ -472,7 +469,7 @@ fn a_key_in_the_sound_of_a_peer_is_told_once() {
     let leg = room.join(AudioCodec::Pcmu, 440.0, 0.0);
     room.conference.detect_keys(leg, true);
     let mut tones = crate::sound::dtmf::tones::ToneGenerator::new(SampleRate::Narrow);
-    let timing = crate::sound::dtmf::KeyTiming::default();
+    let timing = KeyTiming::default();
     tones.queue(Digit::Star, timing).unwrap();
     let mut encoder = Encoder::new(AudioCodec::Pcmu, SampleRate::Narrow).unwrap();
     for n in 0..50u16 {

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use super::{Digit, KeyTiming, MAX_QUEUED_KEYS, QueueFull};
+use super::{DialStep, Digit, KeyTiming, MAX_QUEUED_KEYS, QueueFull};
 use crate::sound::format::FRAME_MS;
 
 /// The volume that is stated: -10 dBm0 (RFC 4733 section 2.3.4).
@@ -35,7 +35,7 @@ pub struct EventPacket {
 /// The keys that wait for one outgoing stream, and the one that is down.
 #[derive(Debug, Default)]
 pub struct EventSender {
-    waiting: VecDeque<(Digit, KeyTiming)>,
+    waiting: VecDeque<DialStep>,
     state: State,
 }
 
@@ -71,10 +71,15 @@ struct Down {
 impl EventSender {
     /// Puts a key at the end of the queue.
     pub fn queue(&mut self, digit: Digit, timing: KeyTiming) -> Result<(), QueueFull> {
-        if self.waiting.len() >= MAX_QUEUED_KEYS {
+        self.queue_all(&[DialStep::Key(digit, timing)])
+    }
+
+    /// Puts steps at the end of the queue: all, or none of them.
+    pub fn queue_all(&mut self, steps: &[DialStep]) -> Result<(), QueueFull> {
+        if self.waiting.len() + steps.len() > MAX_QUEUED_KEYS {
             return Err(QueueFull);
         }
-        self.waiting.push_back((digit, timing));
+        self.waiting.extend(steps);
         Ok(())
     }
 
@@ -127,7 +132,14 @@ impl EventSender {
     }
 
     fn begin(&mut self, clock_rate: u32, timestamp: u32) -> Option<EventPacket> {
-        let (digit, timing) = self.waiting.pop_front()?;
+        let (digit, timing) = match self.waiting.pop_front()? {
+            DialStep::Key(digit, timing) => (digit, timing),
+            DialStep::Wait(ms) => {
+                // This frame is the first of it.
+                self.state = pause(ms.div_ceil(FRAME_MS).saturating_sub(1));
+                return None;
+            }
+        };
         let mut down = Down {
             digit,
             timing,
@@ -259,6 +271,32 @@ mod tests {
                 "-",
             ]
         );
+    }
+
+    #[test]
+    fn a_wait_is_frames_without_events_and_steps_are_queued_all_or_none() {
+        let mut sender = EventSender::default();
+        let timing = KeyTiming::new(40, 60).expect("a timing");
+        let steps = [DialStep::Wait(50), DialStep::Key(key("9"), timing)];
+        sender.queue_all(&steps).expect("room");
+        assert_eq!(
+            frames(&mut sender, 8000),
+            [
+                "-",
+                "-",
+                "-",
+                "1480:9+160 M",
+                "1480:9+320 E",
+                "1480:9+320 E",
+                "1480:9+320 E last",
+                "-",
+            ]
+        );
+        // All of them, or none.
+        let many = [DialStep::Wait(500); MAX_QUEUED_KEYS];
+        sender.queue_all(&steps).expect("room");
+        assert_eq!(sender.queue_all(&many), Err(QueueFull));
+        assert_eq!(frames(&mut sender, 8000).len(), 8);
     }
 
     #[test]

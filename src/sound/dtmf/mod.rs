@@ -80,6 +80,15 @@ pub struct KeyTiming {
     pause_ms: u32,
 }
 
+/// One step of a dial string.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DialStep {
+    /// A key.
+    Key(Digit, KeyTiming),
+    /// Nothing for so long, in ms.
+    Wait(u32),
+}
+
 /// A timing that receivers need not understand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum KeyTimingError {
@@ -191,6 +200,16 @@ impl KeyTiming {
     /// Length of the pause after it, in ms.
     pub fn pause_ms(self) -> u32 {
         self.pause_ms
+    }
+}
+
+impl DialStep {
+    /// A key that was heard, to be pressed again for somebody else: as long as
+    /// it was held, as far as that can be sent.
+    pub fn again(key: DtmfEvent) -> DialStep {
+        let tone_ms = key.duration_ms.clamp(40, 5000);
+        let timing = KeyTiming::new(tone_ms, 100).unwrap_or_default();
+        DialStep::Key(key.digit, timing)
     }
 }
 

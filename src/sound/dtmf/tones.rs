@@ -5,7 +5,7 @@ use std::f32::consts::{PI, TAU};
 
 use thiserror::Error;
 
-use super::{Digit, KeyTiming, MAX_QUEUED_KEYS, QueueFull};
+use super::{DialStep, Digit, KeyTiming, MAX_QUEUED_KEYS, QueueFull};
 use crate::sound::format::SampleRate;
 
 /// The low group in Hz: the rows of the keypad (ITU-T Q.23 section 6).
@@ -72,7 +72,7 @@ pub fn key_at(row: usize, column: usize) -> Option<Digit> {
 #[derive(Debug)]
 pub struct ToneGenerator {
     rate: SampleRate,
-    waiting: VecDeque<(Digit, KeyTiming)>,
+    waiting: VecDeque<DialStep>,
     playing: Option<Playing>,
 }
 
@@ -105,13 +105,22 @@ impl ToneGenerator {
 
     /// Puts a key at the end of the queue.
     pub fn queue(&mut self, digit: Digit, timing: KeyTiming) -> Result<(), ToneError> {
-        if row_and_column(digit).is_none() {
+        self.queue_all(&[DialStep::Key(digit, timing)])
+    }
+
+    /// Puts steps at the end of the queue: all, or none of them.
+    pub fn queue_all(&mut self, steps: &[DialStep]) -> Result<(), ToneError> {
+        let has_tone = |step: &DialStep| match step {
+            DialStep::Key(digit, _) => row_and_column(*digit).is_some(),
+            DialStep::Wait(_) => true,
+        };
+        if !steps.iter().all(has_tone) {
             return Err(ToneError::NoTone);
         }
-        if self.waiting.len() >= MAX_QUEUED_KEYS {
+        if self.waiting.len() + steps.len() > MAX_QUEUED_KEYS {
             return Err(QueueFull.into());
         }
-        self.waiting.push_back((digit, timing));
+        self.waiting.extend(steps);
         Ok(())
     }
 
@@ -149,10 +158,13 @@ impl ToneGenerator {
     }
 
     fn next_key(&mut self) -> Option<Playing> {
-        let (digit, timing) = self.waiting.pop_front()?;
-        let (row, column) = row_and_column(digit)?;
         let hertz = self.rate.hertz();
         let samples = |ms: u32| (hertz / 1000 * ms) as usize;
+        let (digit, timing) = match self.waiting.pop_front()? {
+            DialStep::Key(digit, timing) => (digit, timing),
+            DialStep::Wait(ms) => return Some(Playing::silence(samples(ms.max(1)))),
+        };
+        let (row, column) = row_and_column(digit)?;
         Some(Playing {
             low: Oscillator::new(LOW_HZ[row], LOW_DBM0, hertz),
             high: Oscillator::new(HIGH_HZ[column], HIGH_DBM0, hertz),
@@ -164,6 +176,16 @@ impl ToneGenerator {
 }
 
 impl Playing {
+    fn silence(samples: usize) -> Playing {
+        Playing {
+            low: Oscillator::SILENT,
+            high: Oscillator::SILENT,
+            tone_samples: 0,
+            all_samples: samples,
+            done: 0,
+        }
+    }
+
     fn next(&mut self, edge: usize) -> i16 {
         let at = self.done;
         self.done += 1;
@@ -182,6 +204,12 @@ impl Playing {
 }
 
 impl Oscillator {
+    const SILENT: Oscillator = Oscillator {
+        amplitude: 0.0,
+        phase: 0.0,
+        step: 0.0,
+    };
+
     fn new(hz: f32, dbm0: f32, sample_rate: u32) -> Oscillator {
         Oscillator {
             amplitude: amplitude(dbm0),
@@ -239,6 +267,22 @@ mod tests {
             assert!(peak(&sound[49 * ms..50 * ms]) < Some(3000), "a soft end");
             assert!(peak(&sound[10 * ms..40 * ms]) > Some(19_000), "{rate:?}");
         }
+    }
+
+    #[test]
+    fn a_wait_is_silence_before_the_key() {
+        let mut generator = ToneGenerator::new(SampleRate::Narrow);
+        let timing = KeyTiming::new(50, 50).expect("a timing");
+        let steps = [DialStep::Wait(40), DialStep::Key(Digit::Pound, timing)];
+        generator.queue_all(&steps).expect("room");
+        let mut sound = Vec::new();
+        let mut frame = [7; 160];
+        while generator.frame(&mut frame) {
+            sound.extend_from_slice(&frame);
+        }
+        assert_eq!(sound.len(), 7 * 160);
+        assert!(sound[..320].iter().all(|sample| *sample == 0));
+        assert!(sound[400..640].iter().any(|sample| *sample > 19_000));
     }
 
     #[test]

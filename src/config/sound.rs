@@ -1,0 +1,47 @@
+//! `[sound]`: what is heard in rooms of the gateway.
+
+use std::time::Duration;
+
+use super::file::File;
+use super::resolve::{Origin, Reader, written};
+use super::{ConfigError, Sound};
+
+/// Beyond this a room is a broadcast, and its shard is late at every tick.
+const LARGEST_ROOM: u64 = 10_000;
+/// More voices at once than anybody can tell apart.
+const MOST_VOICES: u64 = 64;
+/// The longest wait that the jitter buffer's estimate reaches, in ms.
+const LONGEST_WAIT_MS: u64 = 1_275;
+
+pub(super) fn sound(reader: &Reader<'_>, file: &File) -> Result<Sound, ConfigError> {
+    let sound = &file.sound;
+    let capacity = reader.whole(&sound.room_capacity, 200, 2..=LARGEST_ROOM, "peers")?;
+    let loudest = reader.whole(&sound.loudest, 6, 1..=MOST_VOICES, "voices")?;
+    let maximum = reader.whole(
+        &sound.jitter_maximum_ms,
+        400,
+        20..=LONGEST_WAIT_MS,
+        "milliseconds",
+    )?;
+    let minimum = reader.whole(
+        &sound.jitter_minimum_ms,
+        0,
+        0..=LONGEST_WAIT_MS,
+        "milliseconds",
+    )?;
+    if minimum > maximum {
+        let setting = sound.jitter_minimum_ms.as_ref();
+        let origin = setting.map_or(Origin::Default("sound.jitter_minimum_ms"), written);
+        let problem = format!(
+            "{minimum} ms is more than sound.jitter_maximum_ms ({maximum}); write that or less"
+        );
+        return Err(reader.fail(&origin, problem));
+    }
+    Ok(Sound {
+        room_capacity: capacity as usize,
+        loudest: loudest as usize,
+        jitter_minimum: Duration::from_millis(minimum),
+        jitter_maximum: Duration::from_millis(maximum),
+        inband_dtmf: sound.inband_dtmf.as_ref().is_none_or(|on| *on.get_ref()),
+    })
+}
