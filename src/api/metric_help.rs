@@ -13,6 +13,10 @@ const HELP: &[(&str, &str)] = &[
     ("call_setup_seconds", "From INVITE to final answer."),
     ("calls_in_state", "Calls alive by state."),
     (
+        "dtmf_info_sent_total",
+        "Keys that were to go to peers by SIP INFO, by what became of them.",
+    ),
+    (
         "events_lost_total",
         "Events of calls that were dropped because the api did not keep up.",
     ),

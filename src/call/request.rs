@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::book::{Book, Hook, SipAuth};
+use crate::book::{Book, DtmfPolicy, Hook, SipAuth};
 pub use crate::call::admission::Admission;
 pub use crate::call::histogram::Histogram;
 pub use crate::call::limits::{LimitExceeded, LimitKind, LimitScope};
@@ -268,6 +268,8 @@ pub struct Dial {
     pub answer_timeout: Duration,
     /// How its media is protected.
     pub srtp: Srtp,
+    /// How keys go to the callee; `None`: as configured.
+    pub dtmf: Option<DtmfPolicy>,
 }
 
 /// How a media server describes its leg.

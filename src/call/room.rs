@@ -12,7 +12,7 @@ pub use crate::call::ports::{LegAddress, OpenPorts, Ports, PortsError};
 use crate::call::request::{
     CallError, MediaSnapshot, PeerKind, RoomPeerSnapshot, RoomSnapshot, Stream,
 };
-pub use crate::call::room_message::{Place, RoomNotice, RoomRequest};
+pub use crate::call::room_message::{KeyDelivery, Keys, Place, RoomNotice, RoomRequest};
 use crate::call::server_leg::ServerLeg;
 use crate::call::sound::{KeyWay, MemberSound, Plays, RoomRecording, RoomSound};
 pub use crate::call::sound::{PlayEnd, RecordingAbout, RecordingDesk, Turned};
@@ -150,7 +150,8 @@ impl Rooms {
                 remote,
                 codecs,
                 sound,
-            } => self.connect(now, call, *remote, codecs, sound),
+                keys,
+            } => self.connect(now, call, *remote, codecs, sound, keys),
             RoomRequest::Key { call, key } => self.key_pressed(now, call, key, KeyWay::Info),
             RoomRequest::ConnectServer { call, remote } => self.connect_server(now, call, *remote),
             RoomRequest::Leave { call } => {
@@ -375,6 +376,7 @@ impl Rooms {
         remote: Remote,
         codecs: Vec<Codec>,
         sound: Option<Description>,
+        keys: Keys,
     ) {
         let Some(member) = self.members.get_mut(&call) else {
             return;
@@ -382,6 +384,7 @@ impl Rooms {
         member.remote = Some(remote.rtp);
         member.codecs = codecs;
         member.sound.description = sound;
+        member.sound.keys = Some(keys);
         self.table.set_remote(now, member.leg, remote);
         self.tell_others(now, call);
         if let Some(room) = self.room_of(call) {

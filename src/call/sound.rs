@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::call::request::{CallError, CallReply, SoundRequest, VoiceChange};
-use crate::call::room::{Member, MemberKind, RoomNotice, Rooms};
+use crate::call::room::{KeyDelivery, Keys, Member, MemberKind, RoomNotice, Rooms};
 use crate::call::studio::ConferenceId;
 use crate::ids::{AppId, CallId, LegId, MediaPort, PlayId, RecordingId, RoomKey};
 use crate::media::packet::SLOT_SIZE;
@@ -63,6 +63,8 @@ impl PlayEnd {
 pub(super) struct MemberSound {
     /// How it is coded; `None` until connected.
     pub(super) description: Option<Description>,
+    /// How keys go to it and come from it; `None` until connected.
+    pub(super) keys: Option<Keys>,
     /// Where it is listened to.
     pub(super) conference: Option<ConferenceId>,
     /// How it was turned, by names.
@@ -396,14 +398,15 @@ impl Rooms {
             return;
         };
         let relayed = self.rooms.get(&room).is_some_and(|room| !room.sound.mixed);
-        let takes_events = member
-            .sound
-            .description
-            .is_some_and(|known| known.events.is_some());
-        match way {
-            KeyWay::Event if relayed => {}
-            KeyWay::Tone if !takes_events => {}
-            KeyWay::Event | KeyWay::Tone | KeyWay::Info => {
+        let keys = member.sound.keys;
+        let delivery = keys.map_or(KeyDelivery::Tones, |keys| keys.delivery);
+        match (way, delivery) {
+            (KeyWay::Event, KeyDelivery::Events) if relayed => {}
+            (KeyWay::Tone, KeyDelivery::Tones) => {}
+            (
+                KeyWay::Event | KeyWay::Tone | KeyWay::Info,
+                KeyDelivery::Events | KeyDelivery::Info | KeyDelivery::Tones,
+            ) => {
                 // There is no room for a key where hundreds wait.
                 let _ = self.send_keys(now, &room, other, &[key]);
             }
@@ -421,8 +424,7 @@ impl Rooms {
         }
     }
 
-    /// Sends keys to a peer: as telephone events where it takes them, else as
-    /// tones.
+    /// Sends keys to a peer, in the way that it gets them.
     fn send_keys(
         &mut self,
         now: Instant,
@@ -430,8 +432,15 @@ impl Rooms {
         call: CallId,
         keys: &[DtmfEvent],
     ) -> Result<(), CallError> {
-        let leg = self.members.get(&call).map(|member| member.leg);
-        let leg = leg.ok_or(CallError::UnknownPeer)?;
+        let member = self.members.get(&call).ok_or(CallError::UnknownPeer)?;
+        let leg = member.leg;
+        if let (MemberKind::Sip(_), Some(KeyDelivery::Info)) =
+            (&member.kind, member.sound.keys.map(|keys| keys.delivery))
+        {
+            let notice = |key: &DtmfEvent| RoomNotice::SendKey { call, key: *key };
+            self.notices.extend(keys.iter().map(notice));
+            return Ok(());
+        }
         let conference = self.open_conference(now, room)?;
         let conference = self.studio.get_mut(conference);
         let conference = conference.ok_or(CallError::UnknownRoom)?;

@@ -21,6 +21,44 @@ pub struct Tally {
     pub outgoing_setup: Histogram,
     /// Calls that got a final answer, by direction and SIP status.
     results: BTreeMap<(&'static str, u16), u64>,
+    /// Keys sent by INFO, in the order of [`InfoOutcome::ALL`].
+    infos: [u64; InfoOutcome::ALL.len()],
+}
+
+/// What became of a key that was to go by INFO.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InfoOutcome {
+    /// The peer has said 2xx.
+    Taken,
+    /// It has said anything else, or nothing.
+    Refused,
+    /// It was not sent: the call was over, or too many waited.
+    Dropped,
+}
+
+impl InfoOutcome {
+    /// All of them.
+    pub const ALL: [InfoOutcome; 3] = [
+        InfoOutcome::Taken,
+        InfoOutcome::Refused,
+        InfoOutcome::Dropped,
+    ];
+
+    pub(super) fn of(code: u16) -> Self {
+        match code {
+            200..300 => InfoOutcome::Taken,
+            _ => InfoOutcome::Refused,
+        }
+    }
+
+    /// The metric's label.
+    pub fn label(self) -> &'static str {
+        match self {
+            InfoOutcome::Taken => "taken",
+            InfoOutcome::Refused => "refused",
+            InfoOutcome::Dropped => "dropped",
+        }
+    }
 }
 
 impl Tally {
@@ -29,6 +67,7 @@ impl Tally {
             incoming_setup: Histogram::new(&SETUP_SECONDS),
             outgoing_setup: Histogram::new(&SETUP_SECONDS),
             results: BTreeMap::new(),
+            infos: [0; InfoOutcome::ALL.len()],
         }
     }
 
@@ -42,6 +81,16 @@ impl Tally {
         // No more codes than there are in SIP, whatever a peer sends.
         let code = code.clamp(100, 699);
         *self.results.entry((direction.label(), code)).or_insert(0) += 1;
+    }
+
+    /// A key that was to go by INFO has come to its end.
+    pub(super) fn info_sent(&mut self, outcome: InfoOutcome) {
+        self.infos[outcome as usize] += 1;
+    }
+
+    /// How many keys were to go by INFO, and what became of them.
+    pub fn infos(&self) -> impl Iterator<Item = (InfoOutcome, u64)> {
+        InfoOutcome::ALL.into_iter().zip(self.infos)
     }
 
     /// How many calls ended in which direction with which SIP status.

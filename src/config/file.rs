@@ -99,6 +99,7 @@ pub struct Calls {
     pub drain_timeout_s: Setting<Whole>,
     pub srtp: Setting<String>,
     pub srtp_keying: Setting<String>,
+    pub dtmf: Setting<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -245,6 +246,7 @@ pub struct Number {
     pub register: Setting<bool>,
     pub srtp: Setting<String>,
     pub srtp_keying: Setting<String>,
+    pub dtmf: Setting<String>,
     pub max_calls: Setting<Whole>,
     pub max_calls_per_second: Setting<Whole>,
     pub ringback: Setting<Sound>,

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::book::{Book, CallLimits, HookPolicy};
+use crate::book::{Book, CallLimits, DtmfPolicy, HookPolicy};
 use crate::keying::{SrtpKeying, SrtpPolicy};
 use crate::sound::file::{Channels, FileFormat};
 use crate::trace::{HepSender, TraceSettings};
@@ -264,6 +264,8 @@ pub struct Calls {
     pub srtp: Option<SrtpPolicy>,
     /// Where the keys of our offers come from, where neither says.
     pub srtp_keying: SrtpKeying,
+    /// How keys go to peers, where neither request nor number says.
+    pub dtmf: DtmfPolicy,
 }
 
 /// How many calls there may be beside [`Calls::max_calls`], and how late a

@@ -250,6 +250,10 @@ fn samples(sources: &Sources<'_>) -> Vec<Sample> {
         let value = SampleValue::Histogram(setup.clone());
         sample("call_setup_seconds", &[("direction", direction)], value);
     }
+    for (outcome, count) in tally.infos() {
+        let labels = [("outcome", outcome.label())];
+        sample("dtmf_info_sent_total", &labels, SampleValue::Total(count));
+    }
     let worked = SampleValue::Histogram(sources.turn.worked.clone());
     sample("shard_turn_seconds", &[], worked);
     let overloaded = SampleValue::Gauge(sources.overloaded.into());

@@ -458,6 +458,7 @@ impl Plan {
                 policy: self.config.calls.srtp.unwrap_or(Srtp::WHERE_OFFERED.policy),
                 keying: self.config.calls.srtp_keying,
             },
+            dtmf: self.config.calls.dtmf,
             fingerprint: Some(self.dtls.fingerprint()),
             limits: self.limits.clone(),
             scanners: self.scanners.clone(),

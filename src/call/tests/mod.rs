@@ -4,6 +4,7 @@
 mod ends;
 mod house;
 mod incoming;
+mod keys;
 mod media_server;
 mod outgoing;
 mod registering;
