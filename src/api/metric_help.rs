@@ -7,6 +7,10 @@ pub const UNKNOWN: &str = "Counted by the shard.";
 /// By name, without prefix.
 const HELP: &[(&str, &str)] = &[
     (
+        "call_mos",
+        "Mean opinion score of calls at their end (E-model), of what came from the peer and what went to it.",
+    ),
+    (
         "call_results_total",
         "Calls whose INVITE got its final answer, by SIP status.",
     ),
@@ -136,6 +140,10 @@ const HELP: &[(&str, &str)] = &[
     (
         "sip_truncated_total",
         "SIP datagrams that were longer than UDP can carry.",
+    ),
+    (
+        "sound_alarms_total",
+        "Times that calls were told that something is wrong with their sound.",
     ),
     (
         "trace_bytes",

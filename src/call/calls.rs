@@ -292,6 +292,10 @@ impl Calls {
             RoomNotice::Played { call, play, end } => {
                 self.tell(now, call, CallEventKind::Played { play, end });
             }
+            RoomNotice::Alarm { call, alarm } => {
+                self.tally.alarmed(&alarm);
+                self.tell(now, call, CallEventKind::Alarm(alarm));
+            }
             RoomNotice::Silent { call } => self.silent(now, call),
             RoomNotice::Left { call, media } => self.left(now, call, media),
             RoomNotice::Statistics { query, media, .. } => {

@@ -11,6 +11,7 @@
 //! | `room`, `room_message` | rooms and their media legs |
 //! | `media_server`, `server_leg` | calls whose room is on a media server |
 //! | `arrange`, `studio`, `sound` | which rooms are relayed, which are mixed, and their sound |
+//! | `watch`, `quality` | how good legs sound, and whether they sound at all |
 //! | `limits`, `scanners` | who may call how often |
 //! | `query` | snapshots with statistics from several shards |
 //! | `description` | between SDP and the leg table |
@@ -30,6 +31,7 @@ mod media_server;
 mod outgoing;
 mod output;
 mod ports;
+mod quality;
 mod query;
 mod registering;
 pub mod request;
@@ -42,6 +44,7 @@ mod sound;
 mod state;
 mod studio;
 mod tally;
+mod watch;
 pub mod web_peer;
 
 pub use calls::{CallSettings, Calls, RoomBackend};

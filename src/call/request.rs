@@ -8,6 +8,7 @@ use crate::book::{Book, DtmfPolicy, Hook, SipAuth};
 pub use crate::call::admission::Admission;
 pub use crate::call::histogram::Histogram;
 pub use crate::call::limits::{LimitExceeded, LimitKind, LimitScope};
+pub use crate::call::quality::{Rating, Way, two_decimals};
 pub use crate::call::registering::{Registrars, RegistrationPlan, RegistrationSnapshot};
 pub use crate::call::settings::Guards;
 pub use crate::call::sound::{PlayEnd, Turned};
@@ -625,6 +626,10 @@ pub struct MediaSnapshot {
     pub remote_jitter_ms: Option<f64>,
     /// Milliseconds since the last packet came in.
     pub last_packet_ms_ago: Option<u64>,
+    /// How good what comes from the peer sounds.
+    pub quality: Option<Rating>,
+    /// How good what goes to the peer sounds there, as its reports tell.
+    pub remote_quality: Option<Rating>,
 }
 
 /// One room.

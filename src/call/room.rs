@@ -17,6 +17,8 @@ use crate::call::server_leg::ServerLeg;
 use crate::call::sound::{KeyWay, MemberSound, Plays, RoomRecording, RoomSound};
 pub use crate::call::sound::{PlayEnd, RecordingAbout, RecordingDesk, Turned};
 use crate::call::studio::Studio;
+use crate::call::watch::LegWatch;
+pub use crate::call::watch::WatchSettings;
 use crate::call::web_peer::{Web, WebEvent, WebPeer, WebSettings};
 use crate::clock::WallClock;
 use crate::ids::{AppId, CallId, LegId, RecordingId, RoomKey};
@@ -28,6 +30,9 @@ use crate::sound::receiver::ReceiverSettings;
 
 /// Peers of a room, unless configured otherwise.
 const USUAL_CAPACITY: usize = 200;
+/// How long nothing is to be heard until that is told of, unless configured
+/// otherwise.
+const USUAL_DEAD_AIR: Duration = Duration::from_secs(10);
 /// Voices heard at once, unless configured otherwise.
 const USUAL_LOUDEST: usize = 6;
 
@@ -43,6 +48,8 @@ pub struct RoomSettings {
     pub detect_keys: bool,
     /// Whether those who are recorded hear a beep every 15 s.
     pub announce_recordings: bool,
+    /// When calls are told that something is wrong with their sound.
+    pub watch: WatchSettings,
 }
 
 impl Default for RoomSettings {
@@ -52,9 +59,11 @@ impl Default for RoomSettings {
             conference: ConferenceSettings {
                 loudest: USUAL_LOUDEST,
                 receiver: ReceiverSettings::default(),
+                dead_air: Some(USUAL_DEAD_AIR),
             },
             detect_keys: true,
             announce_recordings: false,
+            watch: WatchSettings::default(),
         }
     }
 }
@@ -67,6 +76,7 @@ pub struct Rooms {
     pub(super) by_leg: HashMap<LegId, CallId>,
     pub(super) rooms: HashMap<RoomKey, Room>,
     pub(super) notices: VecDeque<RoomNotice>,
+    pub(super) watched_seconds: u32,
     pub(super) events: VecDeque<CallEvent>,
     pub(super) clock: WallClock,
     pub(super) web: Option<Web>,
@@ -91,6 +101,7 @@ pub(super) struct Member {
     /// Agreed codecs, best first; empty until connected.
     pub(super) codecs: Vec<Codec>,
     pub(super) sound: MemberSound,
+    pub(super) watch: LegWatch,
     remote: Option<SocketAddr>,
 }
 
@@ -118,6 +129,7 @@ impl Rooms {
             by_leg: HashMap::new(),
             rooms: HashMap::new(),
             notices: VecDeque::new(),
+            watched_seconds: 0,
             events: VecDeque::new(),
             clock,
             web: None,
@@ -185,6 +197,7 @@ impl Rooms {
     /// second.
     pub fn sweep(&mut self, now: Instant) {
         self.expire_keys(now);
+        self.watch(now);
         for leg in self.table.inactive(now) {
             if let Some(&call) = self.by_leg.get(&leg)
                 && let Some(MemberKind::Sip(_)) = self.members.get(&call).map(|m| &m.kind)
@@ -322,6 +335,7 @@ impl Rooms {
                 joined: now,
                 codecs: Vec::new(),
                 sound: MemberSound::default(),
+                watch: LegWatch::default(),
                 remote: None,
             },
         );
@@ -385,7 +399,9 @@ impl Rooms {
         member.codecs = codecs;
         member.sound.description = sound;
         member.sound.keys = Some(keys);
-        self.table.set_remote(now, member.leg, remote);
+        let leg = member.leg;
+        self.watch_described(now, call, &remote);
+        self.table.set_remote(now, leg, remote);
         self.tell_others(now, call);
         if let Some(room) = self.room_of(call) {
             self.arrange(now, &room);
@@ -538,7 +554,10 @@ impl Rooms {
             MemberKind::Sip(open) => Some(SocketAddr::new(open.local.address, open.local.rtp_port)),
             MemberKind::Web(_) => self.web.as_ref().and_then(Web::candidate),
         };
+        let [quality, remote_quality] = member.watch.ratings(&member.codecs, stats);
         MediaSnapshot {
+            quality,
+            remote_quality,
             codec: codec.map_or("", |codec| codec.encoding_name()).to_string(),
             srtp_suite: suite.map(Suite::name),
             local,

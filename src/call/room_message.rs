@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::call::ports::LegAddress;
 use crate::call::request::{CallError, MediaSnapshot, Stream};
 use crate::call::sound::PlayEnd;
+use crate::call::watch::SoundAlarm;
 use crate::ids::{CallId, PlayId, ShardId};
 use crate::media::Remote;
 use crate::sdp::Codec;
@@ -201,6 +202,13 @@ pub enum RoomNotice {
         /// How it ended.
         end: PlayEnd,
     },
+    /// Something is wrong with the sound of the call, or is right again.
+    Alarm {
+        /// Which call.
+        call: CallId,
+        /// What.
+        alarm: SoundAlarm,
+    },
     /// No media came for the configured time.
     Silent {
         /// Whose leg.
@@ -235,6 +243,7 @@ impl RoomNotice {
             | RoomNotice::OtherLeft { call, .. }
             | RoomNotice::SecurityFailed { call, .. }
             | RoomNotice::Silent { call }
+            | RoomNotice::Alarm { call, .. }
             | RoomNotice::Key { call, .. }
             | RoomNotice::SendKey { call, .. }
             | RoomNotice::Played { call, .. }

@@ -18,6 +18,7 @@ use crate::sound::conference::{Description, Outlet, Payload, Recorded, Voice};
 use crate::sound::dtmf::event_receiver::{EventReceiver, ReceivedEvent};
 use crate::sound::dtmf::{DtmfEvent, DtmfReport};
 use crate::sound::format::SampleRate;
+use crate::sound::level::Alarm;
 use crate::sound::player::{PlayOptions, Player, Repeat};
 use crate::sound::receiver::Incoming;
 use crate::sound::tone::Tone;
@@ -176,6 +177,7 @@ pub trait RecordingDesk: Send {
 enum Said {
     Finished(PlayId),
     Key(LegId, DtmfEvent),
+    DeadAir(LegId, Alarm<()>),
 }
 
 /// Where a conference's sound goes: through the leg table to the sockets.
@@ -229,6 +231,10 @@ impl<S: FnMut(MediaPort, Option<SocketAddr>, &[u8])> Outlet for RoomOutlet<'_, S
 
     fn key(&mut self, leg: LegId, key: DtmfEvent) {
         self.said.push(Said::Key(leg, key));
+    }
+
+    fn dead_air(&mut self, leg: LegId, alarm: Alarm<()>) {
+        self.said.push(Said::DeadAir(leg, alarm));
     }
 }
 
@@ -359,6 +365,11 @@ impl Rooms {
                     if let Some(&call) = self.by_leg.get(&leg) {
                         self.key_begins(call);
                         self.key_pressed(now, call, key, KeyWay::Tone);
+                    }
+                }
+                Said::DeadAir(leg, alarm) => {
+                    if let Some(&call) = self.by_leg.get(&leg) {
+                        self.dead_air(now, call, alarm);
                     }
                 }
             }

@@ -522,6 +522,10 @@ fn word(kind: &CallEventKind) -> String {
         CallEventKind::OtherJoined(peer) => format!("{peer} joined"),
         CallEventKind::OtherLeft { peer, reason } => format!("{peer} left: {reason}"),
         CallEventKind::Key(key) => format!("key {}", key.digit),
+        CallEventKind::Alarm(alarm) => match alarm.begins() {
+            true => format!("{} begins", alarm.label()),
+            false => format!("{} over", alarm.label()),
+        },
         CallEventKind::Played { end, .. } => format!("played: {}", end.label()),
         CallEventKind::Web(event) => format!("{event:?}"),
         CallEventKind::MediaServer(request) => match request {

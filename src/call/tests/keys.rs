@@ -45,7 +45,7 @@ impl Two {
             let mut dial = dial("keys", name);
             dial.dtmf = Some(peer.policy);
             let reply = house.ask(CallRequest::Dial(Box::new(dial)));
-            let Some(CallReply::Dialed(call)) = reply else {
+            let Some(CallReply::Dialed { call, .. }) = reply else {
                 panic!("{reply:?}");
             };
             let invite = house.sent_request("INVITE");

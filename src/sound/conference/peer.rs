@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::mix::Hears;
 use super::output::{MAX_PAYLOAD, tick_units};
-use super::{Outlet, Payload};
+use super::{ConferenceSettings, Outlet, Payload};
 use crate::ids::LegId;
 use crate::sound::codec::{AudioCodec, Encoder};
 
@@ -14,9 +14,13 @@ use crate::sound::dtmf::tone_detector::ToneDetector;
 use crate::sound::dtmf::tones::ToneGenerator;
 use crate::sound::dtmf::{DtmfEvent, DtmfReport, KeyTiming};
 use crate::sound::format::{MAX_FRAME_SAMPLES, SampleRate};
-use crate::sound::level::{FrameLevel, Level, SILENCE};
+use crate::sound::level::{DeadAir, FrameLevel, Level, SILENCE};
 use crate::sound::limiter::Limiter;
-use crate::sound::receiver::{Frame, Receiver, ReceiverSettings, ReceiverStatistics};
+use crate::sound::receiver::{Frame, Receiver, ReceiverStatistics};
+
+/// What is no louder is nothing, in -dBov: an idle A-law line, whose codes know
+/// no zero, is at 72.
+const NOTHING_HEARD: u8 = 70;
 
 /// How a peer is heard, and by whom.
 #[derive(Debug, Clone, PartialEq)]
@@ -102,14 +106,16 @@ pub(super) struct Peer {
     events: EventSender,
     tones: ToneGenerator,
     detector: Option<ToneDetector>,
+    dead_air: Option<DeadAir>,
 }
 
 impl Peer {
-    pub(super) fn new(leg: LegId, rate: SampleRate, settings: ReceiverSettings) -> Peer {
+    pub(super) fn new(leg: LegId, rate: SampleRate, settings: &ConferenceSettings) -> Peer {
+        let after = settings.dead_air;
         Peer {
             leg,
             rate,
-            receiver: Receiver::new(rate, settings),
+            receiver: Receiver::new(rate, settings.receiver),
             voice: Voice::default(),
             frame: Vec::with_capacity(MAX_FRAME_SAMPLES),
             selected: false,
@@ -126,6 +132,7 @@ impl Peer {
             events: EventSender::default(),
             tones: ToneGenerator::new(rate),
             detector: None,
+            dead_air: after.map(|after| DeadAir::new(NOTHING_HEARD, after)),
         }
     }
 
@@ -238,6 +245,12 @@ impl Peer {
             amplify(&mut self.frame, self.voice.gain_db);
         }
         self.measured = self.has_sound.then(|| self.level.frame(&self.frame));
+        let level = self.measured.map(|measured| measured.level);
+        if let Some(dead_air) = &mut self.dead_air
+            && let Some(alarm) = dead_air.frame(level)
+        {
+            outlet.dead_air(self.leg, alarm);
+        }
     }
 
     /// Codes the sum that only this listener hears, and sends it: keys in

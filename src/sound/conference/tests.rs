@@ -26,6 +26,7 @@ struct Out {
     recorded: Vec<(RecordingId, u64, SampleRate, Vec<i16>, Option<Vec<i16>>)>,
     finished: Vec<PlayId>,
     keys: Vec<(LegId, DtmfEvent)>,
+    alarms: Vec<(LegId, Alarm<()>)>,
 }
 
 impl Outlet for Out {
@@ -55,6 +56,10 @@ impl Outlet for Out {
 
     fn key(&mut self, leg: LegId, key: DtmfEvent) {
         self.keys.push((leg, key));
+    }
+
+    fn dead_air(&mut self, leg: LegId, alarm: Alarm<()>) {
+        self.alarms.push((leg, alarm));
     }
 }
 
@@ -121,6 +126,7 @@ impl Room {
         let settings = ConferenceSettings {
             loudest,
             receiver: ReceiverSettings::default(),
+            dead_air: Some(Duration::from_millis(100)),
         };
         Room {
             conference: Conference::new(now, settings),
