@@ -259,6 +259,7 @@ fn needs_restart(running: &Config, fresh: &Config) -> Vec<&'static str> {
             running.rtp.port_reuse_delay != fresh.rtp.port_reuse_delay,
         ),
         ("rooms", running.rooms != fresh.rooms),
+        ("sound", running.sound != fresh.sound),
         ("webrtc", running.webrtc != fresh.webrtc),
         (
             "calls.max_calls",

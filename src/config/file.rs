@@ -23,6 +23,7 @@ pub struct File {
     pub sip: Sip,
     pub rtp: Rtp,
     pub rooms: Rooms,
+    pub sound: RoomSound,
     pub webrtc: WebRtc,
     pub calls: Calls,
     pub limits: Limits,
@@ -77,6 +78,13 @@ pub struct Rooms {
     pub token_ttl_s: Setting<Whole>,
     pub timeout_s: Setting<Whole>,
     pub give_up_s: Setting<Whole>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RoomSound {
+    pub dead_air_s: Setting<Whole>,
+    pub one_way_s: Setting<Whole>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -26,6 +26,7 @@ mod recording;
 mod resolve;
 mod rooms;
 mod root_secret;
+mod sound;
 mod sync;
 mod values;
 mod webrtc;
@@ -59,6 +60,8 @@ pub struct Config {
     pub rtp: Rtp,
     /// Where rooms are.
     pub rooms: Rooms,
+    /// What is heard in rooms.
+    pub sound: Sound,
     /// The ports that browsers share, and their limits.
     pub webrtc: WebRtc,
     /// Limits and patience of calls.
@@ -215,6 +218,16 @@ pub struct MediaServer {
     pub timeout: Duration,
     /// What could not be deleted there for this long is given up.
     pub give_up: Duration,
+}
+
+/// What is heard in rooms of the gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sound {
+    /// Nothing to be heard in decoded sound for so long is told of; `None`:
+    /// never.
+    pub dead_air: Option<Duration>,
+    /// Sound in one direction only for so long is told of; `None`: never.
+    pub one_way: Option<Duration>,
 }
 
 /// The ports that browsers share, and their limits.

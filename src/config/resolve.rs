@@ -16,7 +16,7 @@ use super::values::{self, Problem};
 use super::{
     Calls, Config, ConfigError, Hooks, Http, Log, LogFormat, MAX_SHARDS, Machine, MediaBackend,
     Place, PublicAddresses, Records, Rtp, Secret, Sip, admin, assets, numbers, operations,
-    recording, rooms, sync, webrtc,
+    recording, rooms, sound, sync, webrtc,
 };
 
 const DATA_DIR: &str = "./data";
@@ -65,6 +65,7 @@ pub(super) fn resolve(
         http: reader.http(&file)?,
         rtp: reader.rtp(&file, cores.len(), &sip)?,
         rooms: rooms::rooms(&reader, &file, &sip)?,
+        sound: sound::sound(&reader, &file)?,
         webrtc: webrtc::webrtc(&reader, &file, cores.len(), &sip)?,
         limits: operations::limits(&reader, &file)?,
         scanners: operations::scanners(&reader, &file)?,

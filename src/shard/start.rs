@@ -398,10 +398,13 @@ impl Plan {
             handshakes_per_second_per_address: self.config.webrtc.handshakes_per_second_per_address,
         };
         let table = Table::new(settings, rand::random());
-        let settings = RoomSettings {
+        let sound = &self.config.sound;
+        let mut settings = RoomSettings {
             announce_recordings: self.config.recording.announcement,
             ..RoomSettings::default()
         };
+        settings.conference.dead_air = sound.dead_air;
+        settings.watch.one_way = sound.one_way;
         Rooms::new(table, self.clock, settings)
     }
 

@@ -1,6 +1,6 @@
 //! Keys between two peers of a room who send and take them in different ways.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::house::*;
 use crate::book::DtmfPolicy;
@@ -9,7 +9,7 @@ use crate::ids::{CallId, MediaPort};
 use crate::media::Verdict;
 use crate::media::packet::{Packet, SLOT_SIZE};
 use crate::sip::header::HeaderName;
-use crate::sip::message::{Message, Request};
+use crate::sip::message::{Message, Request, Response};
 use crate::sound::codec::{AudioCodec, Decoder, Encoder};
 use crate::sound::dtmf::tone_detector::ToneDetector;
 use crate::sound::dtmf::tones::ToneGenerator;
@@ -20,15 +20,19 @@ use crate::sound::format::SampleRate;
 const PORTS: [MediaPort; 2] = [MediaPort(2), MediaPort(4)];
 
 /// The first call and the second, in one room.
-struct Two {
-    house: House,
-    calls: [CallId; 2],
+pub(super) struct Two {
+    pub(super) house: House,
+    pub(super) calls: [CallId; 2],
     /// Our ACKs, which name the dialogs.
     acks: [Request; 2],
+    /// Of the next packet of sound.
+    sequences: [u16; 2],
+    began: Instant,
+    cseq: u32,
 }
 
 /// What one peer is.
-struct Peer {
+pub(super) struct Peer {
     policy: DtmfPolicy,
     formats: &'static str,
     allow: &'static str,
@@ -37,7 +41,7 @@ struct Peer {
 const WITH_INFO: &str = "INVITE, ACK, BYE, INFO";
 
 impl Two {
-    fn new(peers: [Peer; 2]) -> Two {
+    pub(super) fn new(peers: [Peer; 2]) -> Two {
         let mut house = House::new();
         let mut met = Vec::new();
         for (name, peer) in ["one", "other"].into_iter().zip(peers) {
@@ -55,14 +59,17 @@ impl Two {
         let [(one, first), (other, second)] = <[_; 2]>::try_from(met).unwrap();
         house.told();
         Two {
+            began: house.now,
             house,
             calls: [one, other],
             acks: [first, second],
+            sequences: [100; 2],
+            cseq: 1,
         }
     }
 
     /// RTP of a peer; whether it was relayed.
-    fn rtp(
+    pub(super) fn rtp(
         &mut self,
         peer: usize,
         head: [u8; 2],
@@ -88,6 +95,59 @@ impl Two {
         self.house.rooms.hear(self.house.now);
         self.house.settle();
         relayed
+    }
+
+    /// A packet of sound of the peer.
+    pub(super) fn send(&mut self, peer: usize) {
+        let sequence = self.sequences[peer];
+        self.lose(peer);
+        let age = self.house.now.saturating_duration_since(self.began);
+        let timestamp = age.as_millis() as u32 * 8;
+        self.rtp(peer, [0, 8], sequence, timestamp, &[0x55; 160]);
+    }
+
+    /// One that never comes.
+    pub(super) fn lose(&mut self, peer: usize) {
+        self.sequences[peer] += 1;
+    }
+
+    /// The peer hangs up.
+    pub(super) fn hang_up(&mut self, peer: usize) {
+        self.request(peer, "BYE", "", "");
+        self.house.sent_response(200);
+    }
+
+    /// The peer describes itself anew; our answer.
+    pub(super) fn reinvite(&mut self, peer: usize, formats: &str) -> Response {
+        let body = sdp(formats);
+        self.request(peer, "INVITE", "application/sdp", &body);
+        let answer = self.house.sent_response(200);
+        self.request(peer, "ACK", "", "");
+        answer
+    }
+
+    fn request(&mut self, peer: usize, method: &str, content_type: &str, body: &str) {
+        if method != "ACK" {
+            self.cseq += 1;
+        }
+        let get = |name: &HeaderName| self.acks[peer].headers.get(name).unwrap().to_string();
+        let content = match content_type {
+            "" => String::new(),
+            kind => format!("Content-Type: {kind}\r\n"),
+        };
+        let text = format!(
+            "{method} sip:100@{GATEWAY} SIP/2.0\r\n\
+             Via: SIP/2.0/UDP {PEER};branch=z9hG4bK{method}{peer}{}\r\n\
+             Max-Forwards: 70\r\nFrom: {}\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: {} {method}\r\n\
+             Contact: <sip:callee@{PEER}>\r\n{content}Content-Length: {}\r\n\r\n{body}",
+            self.cseq,
+            get(&HeaderName::To),
+            get(&HeaderName::From),
+            get(&HeaderName::CallId),
+            self.cseq,
+            body.len()
+        );
+        self.house.receive(&text);
     }
 
     /// The peer presses 5 as a telephone event; whether it was relayed.
@@ -142,18 +202,7 @@ impl Two {
 
     /// The peer sends an INFO in its dialog.
     fn inform(&mut self, peer: usize, body: &str) {
-        let get = |name: &HeaderName| self.acks[peer].headers.get(name).unwrap().to_string();
-        let text = format!(
-            "INFO sip:100@{GATEWAY} SIP/2.0\r\n\
-             Via: SIP/2.0/UDP {PEER};branch=z9hG4bKinfo{peer}\r\n\
-             Max-Forwards: 70\r\nFrom: {}\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: 1 INFO\r\n\
-             Content-Type: application/dtmf-relay\r\nContent-Length: {}\r\n\r\n{body}",
-            get(&HeaderName::To),
-            get(&HeaderName::From),
-            get(&HeaderName::CallId),
-            body.len()
-        );
-        self.house.receive(&text);
+        self.request(peer, "INFO", "application/dtmf-relay", body);
         self.house.sent_response(200);
     }
 }
@@ -162,7 +211,7 @@ fn digit(name: char) -> Digit {
     name.to_string().parse().unwrap()
 }
 
-fn peer(policy: DtmfPolicy, formats: &'static str, allow: &'static str) -> Peer {
+pub(super) fn peer(policy: DtmfPolicy, formats: &'static str, allow: &'static str) -> Peer {
     Peer {
         policy,
         formats,

@@ -9,3 +9,4 @@ mod media_server;
 mod outgoing;
 mod registering;
 mod security;
+mod watch;

@@ -236,6 +236,25 @@ fn everybody_but_oneself(peers: u32) -> HashMap<u32, Vec<u32>> {
 }
 
 #[test]
+fn a_peer_who_sends_silence_is_told_of_until_he_is_heard_again() {
+    let mut room = Room::new(4);
+    // A-law knows no zero: its silence is a little above it.
+    let silent = room.join(AudioCodec::Pcma, 440.0, 0.0);
+    room.join(AudioCodec::Pcma, 1000.0, 8000.0);
+    room.pass(300);
+    assert_eq!(room.out.alarms, [(silent, Alarm::Begins(()))]);
+    room.out.alarms.clear();
+    let talker = room.ends.iter_mut().find(|end| end.leg == silent).unwrap();
+    talker.amplitude = 8000.0;
+    room.pass(300);
+    let [(leg, Alarm::Over(lasted))] = room.out.alarms[..] else {
+        panic!("{:?}", room.out.alarms);
+    };
+    assert_eq!(leg, silent);
+    assert!((200..=400).contains(&lasted.as_millis()), "{lasted:?}");
+}
+
+#[test]
 fn two_with_nothing_in_common_hear_each_other_and_not_themselves() {
     let codecs = [AudioCodec::Pcmu, AudioCodec::Pcma, AudioCodec::G722, OPUS];
     for one in codecs {
