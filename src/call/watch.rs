@@ -17,6 +17,10 @@ use crate::sound::level::{Alarm, Missing, OneWay, SecondOfTraffic};
 /// (RFC 3550 section 6.2).
 const RATE_EVERY: u32 = 5;
 
+/// More loss than this, in percent, is not coded for: redundancy takes its bits
+/// from the sound itself.
+const MOST_LOSS: u32 = 20;
+
 /// After how long calls are told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WatchSettings {
@@ -180,7 +184,12 @@ impl Rooms {
             if turn.is_multiple_of(RATE_EVERY)
                 && let Some(codec) = first_audio(&member.codecs)
             {
-                let conference = member.sound.conference.and_then(|id| studio.get(id));
+                let conference = member.sound.conference;
+                let mut conference = conference.and_then(|id| studio.get_mut(id));
+                if let (Some(conference), Some(told)) = (&mut conference, stats.sent.reported) {
+                    let percent = u32::from(told.fraction_lost) * 100 / 256;
+                    conference.expect_loss(member.leg, percent.min(MOST_LOSS) as u8);
+                }
                 let sound = conference.and_then(|conference| conference.sound(member.leg));
                 let buffer = sound.map(|sound| sound.receiver);
                 let turns = member.watch.quality.rate(codec, &stats, buffer.as_ref());

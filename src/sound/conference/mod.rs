@@ -228,6 +228,14 @@ impl Conference {
         }
     }
 
+    /// How much the peer reports as lost of what it is sent, in percent: in-band
+    /// FEC goes by it, where its codec has that.
+    pub fn expect_loss(&mut self, leg: LegId, percent: u8) {
+        if let Some(peer) = self.peer_mut(leg) {
+            peer.expect_loss(percent);
+        }
+    }
+
     /// A packet of the peer.
     pub fn push(&mut self, leg: LegId, incoming: Incoming<'_>) {
         if let Some(peer) = self.peer_mut(leg) {

@@ -19,6 +19,7 @@ pub(super) struct SharedEncoder {
     encoder: Encoder,
     limiter: Limiter,
     wanted: u64,
+    expected_loss: Option<u8>,
 }
 
 /// RTP clock units of a tick.
@@ -60,13 +61,23 @@ impl Conference {
             }
             return;
         }
+        // The listener who loses most decides: the others lose little by it.
+        let codec = shared.codec;
+        let listeners = self.peers.iter();
+        let listeners = listeners.filter(|peer| peer.sends_with() == Some(codec));
+        let loss = listeners.filter_map(|peer| peer.expected_loss).max();
+        if let Some(percent) = loss
+            && shared.expected_loss != loss
+        {
+            shared.expected_loss = loss;
+            shared.encoder.set_expected_loss(percent);
+        }
         let mut frame = [0i16; MAX_FRAME_SAMPLES];
         shared.limiter.frame(&self.common, &mut frame[..samples]);
         let mut payload = [0u8; MAX_PAYLOAD];
         let Ok(len) = shared.encoder.encode(&frame[..samples], &mut payload) else {
             return;
         };
-        let codec = shared.codec;
         for peer in &mut self.peers {
             let listens = peer.hears == Hears::Common && peer.sends_with() == Some(codec);
             if listens && !peer.is_sending_keys() {
@@ -87,6 +98,7 @@ impl Conference {
                 encoder,
                 limiter: Limiter::default(),
                 wanted: tick,
+                expected_loss: None,
             });
         }
     }

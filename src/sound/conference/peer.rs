@@ -100,6 +100,8 @@ pub(super) struct Peer {
     description: Option<Description>,
     served: bool,
     encoder: Option<Encoder>,
+    /// What its peer reports as lost of what it is sent, in percent.
+    pub(super) expected_loss: Option<u8>,
     limiter: Limiter,
     /// The tick whose payload it got last.
     sent: Option<u64>,
@@ -127,6 +129,7 @@ impl Peer {
             description: None,
             served: false,
             encoder: None,
+            expected_loss: None,
             limiter: Limiter::default(),
             sent: None,
             events: EventSender::default(),
@@ -218,6 +221,20 @@ impl Peer {
         })
     }
 
+    /// How much redundancy its stream needs.
+    pub(super) fn expect_loss(&mut self, percent: u8) {
+        if self.expected_loss != Some(percent) {
+            self.expected_loss = Some(percent);
+            self.tell_encoder();
+        }
+    }
+
+    fn tell_encoder(&mut self) {
+        if let (Some(encoder), Some(percent)) = (&mut self.encoder, self.expected_loss) {
+            encoder.set_expected_loss(percent);
+        }
+    }
+
     pub(super) fn sound(&self) -> PeerSound {
         PeerSound {
             level_dbov: -(self.softness() as i8),
@@ -274,6 +291,7 @@ impl Peer {
         self.tones.frame(frame);
         if self.encoder.is_none() {
             self.encoder = Encoder::new(codec, rate).ok();
+            self.tell_encoder();
         }
         let Some(encoder) = &mut self.encoder else {
             return;

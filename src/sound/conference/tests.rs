@@ -73,6 +73,8 @@ struct FarEnd {
     decoder: Decoder,
     sent: u32,
     heard: Vec<i16>,
+    /// The payloads that it was sent.
+    got: Vec<Vec<u8>>,
 }
 
 impl FarEnd {
@@ -154,6 +156,7 @@ impl Room {
             decoder: Decoder::new(codec, rate).unwrap(),
             sent: 0,
             heard: Vec::new(),
+            got: Vec::new(),
         });
         leg
     }
@@ -184,9 +187,14 @@ impl Room {
                 let end = self.ends.iter_mut().find(|end| end.leg == leg).unwrap();
                 if payload_type == number(end.codec) {
                     end.decoder.decode(&payload, &mut end.heard).unwrap();
+                    end.got.push(payload);
                 }
             }
         }
+    }
+
+    fn end_mut(&mut self, leg: LegId) -> &mut FarEnd {
+        self.ends.iter_mut().find(|end| end.leg == leg).unwrap()
     }
 
     fn end(&self, leg: LegId) -> &FarEnd {
@@ -252,6 +260,33 @@ fn a_peer_who_sends_silence_is_told_of_until_he_is_heard_again() {
     };
     assert_eq!(leg, silent);
     assert!((200..=400).contains(&lasted.as_millis()), "{lasted:?}");
+}
+
+#[test]
+fn a_listener_who_loses_packets_is_sent_redundancy() {
+    let opus = AudioCodec::Opus(OpusParameters {
+        in_band_fec: true,
+        ..OpusParameters::default()
+    });
+    let mut room = Room::new(4);
+    let listener = room.join(opus, 440.0, 0.0);
+    let talker = room.join(AudioCodec::Pcma, 1000.0, 8000.0);
+    let mut redundant = |percent| {
+        room.conference.expect_loss(listener, percent);
+        room.end_mut(listener).got.clear();
+        // Syllables: only of what sounds like speech there is any.
+        for amplitude in [8000.0, 0.0].into_iter().cycle().take(10) {
+            room.end_mut(talker).amplitude = amplitude;
+            room.pass(120);
+        }
+        let mut decoder = Decoder::new(opus, SampleRate::Full).unwrap();
+        let got = room.end_mut(listener).got.iter();
+        let fec = got.map(|payload| decoder.decode_fec(payload, 960, &mut Vec::new()).unwrap());
+        fec.filter(|samples| *samples > 0).count() > 5
+    };
+    assert!(!redundant(0));
+    assert!(redundant(20));
+    assert!(!redundant(0));
 }
 
 #[test]
@@ -582,6 +617,7 @@ fn far_end(codec: AudioCodec) -> FarEnd {
         decoder: Decoder::new(codec, rate).unwrap(),
         sent: 0,
         heard: Vec::new(),
+        got: Vec::new(),
     }
 }
 
