@@ -428,7 +428,7 @@ fn remote(peer: SocketAddr, security: Security) -> Remote {
         payloads: vec![PayloadMapping {
             codec: CodecId(8),
             receive: 8,
-            send: 8,
+            send: Some(8),
             clock_rate: 8000,
         }],
     }

@@ -24,7 +24,7 @@ fn remote(leg: u32) -> Remote {
     let mapping = |codec, number| PayloadMapping {
         codec: CodecId(codec),
         receive: number,
-        send: number,
+        send: Some(number),
         clock_rate: 8000,
     };
     Remote {

@@ -183,7 +183,7 @@ fn remote(leg: u8, security: Security) -> Remote {
         payloads: vec![PayloadMapping {
             codec: CodecId(1),
             receive: 8,
-            send: 8,
+            send: Some(8),
             clock_rate: 8000,
         }],
     }

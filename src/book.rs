@@ -14,11 +14,13 @@ use ipnet::IpNet;
 use crate::ids::AppId;
 use crate::keying::{Srtp, SrtpKeying, SrtpPolicy};
 
+mod dtmf;
 mod hook_policy;
 mod record;
 mod sip_server;
 mod sound;
 pub mod values;
+pub use dtmf::DtmfPolicy;
 pub use hook_policy::{Forbidden, HookPolicy, HostPattern};
 pub use record::{
     AnswerRecord, AuthRecord, CallerAuthRecord, NumberRecord, REGISTER_WHERE, RecordError,
@@ -219,6 +221,8 @@ pub struct Number {
     pub srtp: Option<SrtpPolicy>,
     /// Where the keys of our offers come from; `None`: SDES.
     pub srtp_keying: Option<SrtpKeying>,
+    /// How keys go to the peers of its calls; `None`: as configured.
+    pub dtmf: Option<DtmfPolicy>,
     /// Its own limits, incoming and outgoing calls together.
     pub limits: CallLimits,
     /// What a caller hears while it rings; `None`: silence, or the caller's
@@ -242,6 +246,7 @@ impl Number {
             outgoing: Outgoing::default(),
             srtp: None,
             srtp_keying: None,
+            dtmf: None,
             limits: CallLimits::default(),
             ringback: None,
             hold_music: None,

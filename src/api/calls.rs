@@ -12,7 +12,7 @@ use utoipa::openapi::schema::Object;
 
 use crate::call::request::{
     AudioSnapshot, CallError, CallReply, CallRequest, CallSnapshot, CallState, Direction,
-    MediaSnapshot, PeerKind, PeerSound, RoomSnapshot,
+    MediaSnapshot, PeerKind, PeerSound, Rating, RoomSnapshot, two_decimals,
 };
 use crate::ids::{AppId, CallId, RoomKey};
 
@@ -373,6 +373,20 @@ pub(super) struct MediaView {
     /// Jitter of the gateway's stream at the peer, as it reports.
     remote_jitter_ms: Option<f64>,
     last_packet_ms_ago: Option<u64>,
+    /// Mean opinion score of what came from the peer in the last seconds, 1 to
+    /// 4.41 (E-model, ITU-T G.107).
+    mos: Option<f64>,
+    /// Its transmission rating factor, 0 to 93.2.
+    r_factor: Option<f64>,
+    /// The mean of all its scores.
+    mos_average: Option<f64>,
+    /// The worst of them.
+    mos_min: Option<f64>,
+    /// The same of what the peer hears, as it reports.
+    remote_mos: Option<f64>,
+    remote_r_factor: Option<f64>,
+    remote_mos_average: Option<f64>,
+    remote_mos_min: Option<f64>,
 }
 
 fn directions() -> Object {
@@ -501,6 +515,9 @@ fn jitter_buffer_view(sound: &PeerSound) -> JitterBufferView {
 }
 
 fn media_view(media: &MediaSnapshot) -> MediaView {
+    let heard = |of: fn(&Rating) -> f32| media.quality.as_ref().map(of).map(two_decimals);
+    let remote = media.remote_quality;
+    let remote = |of: fn(&Rating) -> f32| remote.as_ref().map(of).map(two_decimals);
     MediaView {
         codec: media.codec.clone(),
         local: media.local,
@@ -515,5 +532,13 @@ fn media_view(media: &MediaSnapshot) -> MediaView {
         remote_packets_lost: media.remote_packets_lost,
         remote_jitter_ms: media.remote_jitter_ms,
         last_packet_ms_ago: media.last_packet_ms_ago,
+        mos: heard(|rating| rating.mos),
+        r_factor: heard(|rating| rating.r),
+        mos_average: heard(|rating| rating.mos_average),
+        mos_min: heard(|rating| rating.mos_min),
+        remote_mos: remote(|rating| rating.mos),
+        remote_r_factor: remote(|rating| rating.r),
+        remote_mos_average: remote(|rating| rating.mos_average),
+        remote_mos_min: remote(|rating| rating.mos_min),
     }
 }

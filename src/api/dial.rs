@@ -12,7 +12,9 @@ use utoipa::ToSchema;
 use utoipa::openapi::schema::Object;
 
 use crate::book::values;
-use crate::book::{Book, Hook, HookContentType, HookPolicy, Number, SipAuth, SipHost, SipServer};
+use crate::book::{
+    Book, DtmfPolicy, Hook, HookContentType, HookPolicy, Number, SipAuth, SipHost, SipServer,
+};
 use crate::call::request::{Action, CallReply, CallRequest, Dial, Direction};
 use crate::ids::{AppId, CallId};
 use crate::keying::{Srtp, SrtpKeying, SrtpPolicy};
@@ -55,6 +57,8 @@ pub(super) struct Body {
     srtp: Option<String>,
     /// Where the keys come from: `sdes` or `dtls`.
     srtp_keying: Option<String>,
+    /// How keys go to the callee: `auto`, `events`, `info` or `tones`.
+    dtmf: Option<String>,
 }
 
 /// A call that exists.
@@ -171,6 +175,14 @@ async fn prepare(shared: &Shared, app: AppId, body: Body) -> Result<Dial, ApiErr
     let default = shared.settings().srtp;
     let default = book.map_or(default, |number| number.srtp(default));
     let srtp = srtp(given(body.srtp), given(body.srtp_keying), default)?;
+    let dtmf = match given(body.dtmf) {
+        None => book.and_then(|number| number.dtmf),
+        Some(text) => {
+            let problem = "write auto, events, info or tones";
+            let policy = DtmfPolicy::from_name(&text);
+            Some(policy.ok_or_else(|| ApiError::field("dtmf", problem))?)
+        }
+    };
     let outgoing = book
         .map(|number| number.outgoing.clone())
         .unwrap_or_default();
@@ -202,6 +214,7 @@ async fn prepare(shared: &Shared, app: AppId, body: Body) -> Result<Dial, ApiErr
         stream,
         answer_timeout: shared.settings().answer_timeout,
         srtp,
+        dtmf,
     })
 }
 

@@ -234,6 +234,7 @@ fn label(kind: &CallEventKind) -> &'static str {
         CallEventKind::OtherLeft { .. } => "peer_left",
         CallEventKind::Key(_) => "dtmf",
         CallEventKind::Played { .. } => "play_finished",
+        CallEventKind::Alarm(alarm) => alarm.label(),
         CallEventKind::Web(WebEvent::Joined { .. }) => "webrtc_joined",
         CallEventKind::Web(WebEvent::Connected) => "webrtc_connected",
         CallEventKind::Web(WebEvent::Renegotiate) => "webrtc_renegotiate",
@@ -285,6 +286,10 @@ fn log(event: &CallEvent) {
         }
         CallEventKind::Played { play, end } => {
             tracing::info!(%call_id, %app, event = kind, %play, end = end.label(), "call");
+        }
+        CallEventKind::Alarm(alarm) => {
+            let begins = alarm.begins();
+            tracing::info!(%call_id, %app, event = kind, begins, ?alarm, "call");
         }
         // Which key it was stays out of the log: it may be part of a PIN.
         CallEventKind::Key(_) => tracing::info!(%call_id, %app, event = kind, "call"),

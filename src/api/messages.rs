@@ -1,11 +1,13 @@
 //! From what a shard tells to the messages that WebSockets and hooks carry.
 
+use std::time::Duration;
+
 use axum::extract::ws::Message as Frame;
 use prost::Message;
 use serde::Serialize;
 
-use crate::call::event::CallEventKind;
-use crate::call::request::Direction;
+use crate::call::event::{CallEventKind, SoundAlarm};
+use crate::call::request::{Direction, two_decimals};
 use crate::store::recordings::{Recording, Span, State};
 
 use super::proto::sip_gateway::incoming_call_data::incoming_call_event::sip_event as incoming_sip;
@@ -226,6 +228,27 @@ fn outgoing(kind: &CallEventKind) -> Option<outgoing_call_event::Event> {
                 reason: end.label().to_owned(),
             })
         }
+        CallEventKind::Alarm(SoundAlarm::Quality { way, poor, mos, r }) => {
+            Event::Quality(outgoing_call_event::Quality {
+                state: if *poor { "poor" } else { "good" }.to_owned(),
+                way: way.label().to_owned(),
+                mos: two_decimals(*mos),
+                r_factor: two_decimals(*r),
+            })
+        }
+        CallEventKind::Alarm(SoundAlarm::OneWay { missing, lasted }) => {
+            Event::OneWayAudio(outgoing_call_event::OneWayAudio {
+                state: alarm_state(*lasted),
+                missing: missing.label().to_owned(),
+                lasted_ms: milliseconds(*lasted),
+            })
+        }
+        CallEventKind::Alarm(SoundAlarm::DeadAir { lasted }) => {
+            Event::DeadAir(outgoing_call_event::DeadAir {
+                state: alarm_state(*lasted),
+                lasted_ms: milliseconds(*lasted),
+            })
+        }
         CallEventKind::Arrived(_)
         | CallEventKind::Accepted
         | CallEventKind::Rejected(_)
@@ -267,6 +290,27 @@ fn incoming(kind: &CallEventKind) -> Option<incoming_call_event::Event> {
                 reason: end.label().to_owned(),
             })
         }
+        CallEventKind::Alarm(SoundAlarm::Quality { way, poor, mos, r }) => {
+            Event::Quality(incoming_call_event::Quality {
+                state: if *poor { "poor" } else { "good" }.to_owned(),
+                way: way.label().to_owned(),
+                mos: two_decimals(*mos),
+                r_factor: two_decimals(*r),
+            })
+        }
+        CallEventKind::Alarm(SoundAlarm::OneWay { missing, lasted }) => {
+            Event::OneWayAudio(incoming_call_event::OneWayAudio {
+                state: alarm_state(*lasted),
+                missing: missing.label().to_owned(),
+                lasted_ms: milliseconds(*lasted),
+            })
+        }
+        CallEventKind::Alarm(SoundAlarm::DeadAir { lasted }) => {
+            Event::DeadAir(incoming_call_event::DeadAir {
+                state: alarm_state(*lasted),
+                lasted_ms: milliseconds(*lasted),
+            })
+        }
         CallEventKind::Arrived(_)
         | CallEventKind::Provisional(_)
         | CallEventKind::Early(_)
@@ -277,6 +321,18 @@ fn incoming(kind: &CallEventKind) -> Option<incoming_call_event::Event> {
         | CallEventKind::MediaServer(_)
         | CallEventKind::Web(_) => return None,
     })
+}
+
+fn alarm_state(lasted: Option<Duration>) -> String {
+    match lasted {
+        None => "begins".to_owned(),
+        Some(_) => "over".to_owned(),
+    }
+}
+
+fn milliseconds(lasted: Option<Duration>) -> u32 {
+    let lasted = lasted.unwrap_or_default().as_millis();
+    u32::try_from(lasted).unwrap_or(u32::MAX)
 }
 
 /// What notify_ws hears of an event after the arrival, if anything.
@@ -300,6 +356,7 @@ pub fn notify_follow_up(kind: &CallEventKind, from: &str, to: &str) -> Option<In
         | CallEventKind::OtherLeft { .. }
         | CallEventKind::Key(_)
         | CallEventKind::Played { .. }
+        | CallEventKind::Alarm(_)
         | CallEventKind::MediaServer(_)
         | CallEventKind::Web(_)
         | CallEventKind::Ended(_) => return None,

@@ -7,11 +7,19 @@ pub const UNKNOWN: &str = "Counted by the shard.";
 /// By name, without prefix.
 const HELP: &[(&str, &str)] = &[
     (
+        "call_mos",
+        "Mean opinion score of calls at their end (E-model), of what came from the peer and what went to it.",
+    ),
+    (
         "call_results_total",
         "Calls whose INVITE got its final answer, by SIP status.",
     ),
     ("call_setup_seconds", "From INVITE to final answer."),
     ("calls_in_state", "Calls alive by state."),
+    (
+        "dtmf_info_sent_total",
+        "Keys that were to go to peers by SIP INFO, by what became of them.",
+    ),
     (
         "events_lost_total",
         "Events of calls that were dropped because the api did not keep up.",
@@ -132,6 +140,10 @@ const HELP: &[(&str, &str)] = &[
     (
         "sip_truncated_total",
         "SIP datagrams that were longer than UDP can carry.",
+    ),
+    (
+        "sound_alarms_total",
+        "Times that calls were told that something is wrong with their sound.",
     ),
     (
         "sound_postponed_total",

@@ -12,7 +12,7 @@ use prost::Message;
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
 
 use crate::call::event::{Arrival, CallEventKind};
-use crate::call::request::{CallSnapshot, Dial, Direction, Stream};
+use crate::call::request::{CallSnapshot, Dial, Direction, Stream, two_decimals};
 use crate::ids::{AppId, CallId};
 use crate::store::records::{self, CallResult, Extent, Key, Lost, Media, Record};
 use crate::store::{Store, StoreError, Written, outbox};
@@ -433,6 +433,14 @@ fn of_ended(call: &CallSnapshot) -> Record {
             remote_packets_lost: media.remote_packets_lost,
             remote_jitter_ms: media.remote_jitter_ms,
             round_trip_ms: media.round_trip_ms,
+            mos_average: media.quality.map(|rating| two_decimals(rating.mos_average)),
+            mos_min: media.quality.map(|rating| two_decimals(rating.mos_min)),
+            remote_mos_average: media
+                .remote_quality
+                .map(|rating| two_decimals(rating.mos_average)),
+            remote_mos_min: media
+                .remote_quality
+                .map(|rating| two_decimals(rating.mos_min)),
         }),
         ..Record::open(key(call.call, &call.app, call.direction), call.created_ms)
     }

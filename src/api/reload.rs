@@ -234,6 +234,7 @@ fn calls_differ(running: &Config, fresh: &Config) -> bool {
     calls.max_calls = running.calls.max_calls;
     calls.srtp = running.calls.srtp;
     calls.srtp_keying = running.calls.srtp_keying;
+    calls.dtmf = running.calls.dtmf;
     calls != running.calls
 }
 
@@ -269,6 +270,7 @@ fn needs_restart(running: &Config, fresh: &Config) -> Vec<&'static str> {
             "calls.srtp_keying",
             running.calls.srtp_keying != fresh.calls.srtp_keying,
         ),
+        ("calls.dtmf", running.calls.dtmf != fresh.calls.dtmf),
         ("hep", running.hep != fresh.hep),
         ("assets", running.assets != fresh.assets),
         ("recording", running.recording != fresh.recording),

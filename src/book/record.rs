@@ -7,8 +7,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Answering, CallLimits, CallerAuth, DEFAULT_ANSWER_PEER, DigestAlgorithm, Hook, HookContentType,
-    Number, Outgoing, SipAuth, SipServer, SoundRecord, SoundSource, values,
+    Answering, CallLimits, CallerAuth, DEFAULT_ANSWER_PEER, DigestAlgorithm, DtmfPolicy, Hook,
+    HookContentType, Number, Outgoing, SipAuth, SipServer, SoundRecord, SoundSource, values,
 };
 use crate::ids::AppId;
 use crate::keying::{SrtpKeying, SrtpPolicy};
@@ -63,6 +63,9 @@ pub struct NumberRecord {
     /// `sdes` or `dtls`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub srtp_keying: Option<String>,
+    /// `auto`, `events`, `info` or `tones`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dtmf: Option<String>,
     /// Its calls at a time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_calls: Option<u64>,
@@ -174,6 +177,12 @@ impl NumberRecord {
                 &self.srtp_keying,
                 SrtpKeying::from_name,
                 "sdes or dtls",
+            )?,
+            dtmf: word(
+                "dtmf",
+                &self.dtmf,
+                DtmfPolicy::from_name,
+                "auto, events, info or tones",
             )?,
             limits: CallLimits {
                 max_calls: limit("max_calls", self.max_calls)?,
@@ -318,6 +327,7 @@ impl From<&Number> for NumberRecord {
             }),
             srtp: number.srtp.map(|policy| policy.name().to_string()),
             srtp_keying: number.srtp_keying.map(|keying| keying.name().to_string()),
+            dtmf: number.dtmf.map(|policy| policy.name().to_string()),
             max_calls: number.limits.max_calls.map(u64::from),
             max_calls_per_second: number.limits.max_calls_per_second.map(u64::from),
             ringback: number.ringback.as_ref().map(SoundRecord::from),
@@ -439,7 +449,7 @@ mod tests {
             "client_id": "desk", "answer": {"room": "r-{from}", "peer": "{call_id}"},
             "sip_server": "sip.example.com", "sip_proxy": "192.0.2.1:5070",
             "sip_auth": {"username": "a", "password": "b"},
-            "srtp": "required", "srtp_keying": "dtls",
+            "srtp": "required", "srtp_keying": "dtls", "dtmf": "info",
             "ringback": {"asset": "ring.wav"}, "hold_music": {"url": "https://example.com/hold.mp3"},
         }));
         let number = full.to_number().unwrap();

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use crate::call::room::{Member, Place, Rooms};
+use crate::call::room::{KeyDelivery, Member, Place, Rooms};
 use crate::call::studio::ConferenceId;
 use crate::ids::{CallId, LegId, RoomKey};
 use crate::sdp::Codec;
@@ -85,8 +85,8 @@ impl Rooms {
 
     /// Whether keys can be seen in the member's sound only.
     fn needs_detection(&self, member: &Member) -> bool {
-        let known = member.sound.description;
-        self.settings.detect_keys && known.is_some_and(|known| known.events.is_none())
+        let keys = member.sound.keys;
+        self.settings.detect_keys && keys.is_some_and(|keys| keys.come_as_tones)
     }
 
     /// The room's conference where it needs one; one that it no longer needs
@@ -144,9 +144,14 @@ fn fit(one: &Member, other: &Member) -> bool {
         let first = from.codecs.iter().find(|codec| codec.is_audio());
         let keys = |codec: &&Codec| !codec.is_audio();
         let has_keys = from.codecs.iter().any(|codec| keys(&codec));
-        let keys_pass = !has_keys || {
-            let mut keys = from.codecs.iter().filter(keys);
-            keys.any(|codec| to.codecs.contains(codec))
+        let keys_pass = match to.sound.keys.map(|keys| keys.delivery) {
+            // They go beside the relay.
+            Some(KeyDelivery::Info) => true,
+            Some(KeyDelivery::Tones) => !has_keys,
+            Some(KeyDelivery::Events) | None => {
+                let mut keys = from.codecs.iter().filter(keys);
+                !has_keys || keys.any(|codec| to.codecs.contains(codec))
+            }
         };
         first.is_none_or(|codec| to.codecs.contains(codec)) && keys_pass
     };

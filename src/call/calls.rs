@@ -13,7 +13,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tracing::{info, warn};
 
-use crate::book::Book;
+use crate::book::{Book, DtmfPolicy};
 use crate::call::event::{CallEvent, CallEventKind};
 use crate::call::limits::Limits;
 use crate::call::output::Output;
@@ -53,6 +53,8 @@ pub struct CallSettings {
     pub rooms: RoomBackend,
     /// How media of incoming calls is protected whose number does not say.
     pub srtp: Srtp,
+    /// How keys go to peers of calls whose number or request does not say.
+    pub dtmf: DtmfPolicy,
     /// Of the certificate for DTLS; without one there is none.
     pub fingerprint: Option<Fingerprint>,
     /// How many calls there may be; shared by all shards.
@@ -279,6 +281,7 @@ impl Calls {
                 self.end(now, call, "security_failed");
             }
             RoomNotice::Key { call, key } => self.tell(now, call, CallEventKind::Key(key)),
+            RoomNotice::SendKey { call, key } => self.send_key(now, call, key),
             RoomNotice::NotRecorded { call, why } => {
                 self.tell(
                     now,
@@ -288,6 +291,10 @@ impl Calls {
             }
             RoomNotice::Played { call, play, end } => {
                 self.tell(now, call, CallEventKind::Played { play, end });
+            }
+            RoomNotice::Alarm { call, alarm } => {
+                self.tally.alarmed(&alarm);
+                self.tell(now, call, CallEventKind::Alarm(alarm));
             }
             RoomNotice::Silent { call } => self.silent(now, call),
             RoomNotice::Left { call, media } => self.left(now, call, media),
@@ -496,6 +503,7 @@ impl Calls {
             Event::OfferAnswered { body, .. } => self.offer_answered(now, call, body),
             Event::OfferRefused { code, .. } => self.offer_refused(call, code),
             Event::Info { body, .. } => self.info(now, call, body),
+            Event::InfoAnswered { code, .. } => self.info_answered(call, code),
             Event::Bye { .. } => self.peer_hung_up(now, call),
             Event::Lost { reason, .. } => self.lost(now, call, reason),
             Event::Ended { .. } => self.session_over(now, call),

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use rand::RngExt;
 use rand::rngs::StdRng;
 
-use crate::call::room::LegAddress;
+use crate::book::DtmfPolicy;
+use crate::call::room::{KeyDelivery, Keys, LegAddress};
 use crate::keying::{Fingerprint, Srtp};
 use crate::media::{Latch, PayloadMapping, Remote};
 use crate::sdp::{
@@ -88,8 +89,9 @@ pub(super) fn answer(
 }
 
 /// The peer's side of a leg for the leg table. `signalling` is where its SIP
-/// messages come from.
-pub(super) fn remote(negotiated: &Negotiated, signalling: IpAddr) -> Remote {
+/// messages come from. A peer that is not to get keys as telephone events is
+/// not relayed any.
+pub(super) fn remote(negotiated: &Negotiated, signalling: IpAddr, delivery: KeyDelivery) -> Remote {
     Remote {
         rtp: negotiated.remote_rtp,
         rtcp: negotiated.remote_rtcp,
@@ -105,7 +107,8 @@ pub(super) fn remote(negotiated: &Negotiated, signalling: IpAddr) -> Remote {
             .map(|entry| PayloadMapping {
                 codec: entry.codec.id(),
                 receive: entry.receive,
-                send: entry.send,
+                send: (entry.codec.is_audio() || delivery == KeyDelivery::Events)
+                    .then_some(entry.send),
                 clock_rate: entry.codec.clock_rate(),
             })
             .collect(),
@@ -114,7 +117,7 @@ pub(super) fn remote(negotiated: &Negotiated, signalling: IpAddr) -> Remote {
 
 /// How the sound of a leg is coded, for rooms where it has to be made: by the
 /// first codec that was agreed on (RFC 3264 section 6.1).
-pub(super) fn sound(negotiated: &Negotiated) -> Option<Description> {
+pub(super) fn sound(negotiated: &Negotiated, delivery: KeyDelivery) -> Option<Description> {
     let entry = negotiated.codecs.iter().find(|e| e.codec.is_audio())?;
     let codec = match entry.codec {
         Codec::Pcmu => AudioCodec::Pcmu,
@@ -128,7 +131,10 @@ pub(super) fn sound(negotiated: &Negotiated) -> Option<Description> {
     let is_event = |e: &&NegotiatedCodec| !e.codec.is_audio();
     let mut events = negotiated.codecs.iter().filter(is_event);
     let fits = |e: &&NegotiatedCodec| e.codec.clock_rate() == codec.clock_rate();
-    let events = events.clone().find(fits).or_else(|| events.next());
+    let events = match delivery {
+        KeyDelivery::Events => events.clone().find(fits).or_else(|| events.next()),
+        KeyDelivery::Info | KeyDelivery::Tones => None,
+    };
     Some(Description {
         codec,
         payload_type: entry.send,
@@ -138,6 +144,39 @@ pub(super) fn sound(negotiated: &Negotiated) -> Option<Description> {
             clock_rate: entry.codec.clock_rate(),
         }),
     })
+}
+
+/// How keys go to the peer, and where its own are. `takes_info` is what it has
+/// said of INFO.
+pub(super) fn keys(policy: DtmfPolicy, negotiated: &Negotiated, takes_info: bool) -> Keys {
+    let has_events = negotiated.codecs.iter().any(|e| !e.codec.is_audio());
+    let else_tones = match has_events {
+        true => KeyDelivery::Events,
+        false => KeyDelivery::Tones,
+    };
+    match policy {
+        DtmfPolicy::Auto => Keys {
+            delivery: match else_tones {
+                KeyDelivery::Tones if takes_info => KeyDelivery::Info,
+                delivery => delivery,
+            },
+            come_as_tones: !has_events,
+        },
+        DtmfPolicy::Events => Keys {
+            delivery: else_tones,
+            come_as_tones: !has_events,
+        },
+        // Who writes this knows that the peer speaks INFO; looking for tones as
+        // well would find keys twice with peers that send both.
+        DtmfPolicy::Info => Keys {
+            delivery: KeyDelivery::Info,
+            come_as_tones: false,
+        },
+        DtmfPolicy::Tones => Keys {
+            delivery: KeyDelivery::Tones,
+            come_as_tones: true,
+        },
+    }
 }
 
 /// What a peer states as a receiver of Opus (RFC 7587 section 6.1). Nonsense

@@ -114,6 +114,9 @@ impl Calls {
         let Some(call) = self.calls.get(&id) else {
             return;
         };
+        if let Some(media) = &media {
+            self.tally.media_ended(media);
+        }
         let summary = call.snapshot(&self.settings.clock, media);
         self.tell(now, id, CallEventKind::Ended(Box::new(summary)));
         self.calls.remove(&id);

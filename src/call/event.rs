@@ -6,9 +6,11 @@ use std::sync::Arc;
 use crate::book::Number;
 use crate::call::request::{CallSnapshot, Stream};
 pub use crate::call::sound_requests::PlayEnd;
+pub use crate::call::watch::SoundAlarm;
 pub use crate::call::web_peer::WebEvent;
 use crate::ids::{AppId, CallId, PlayId};
 pub use crate::sound::dtmf::DtmfEvent;
+pub use crate::sound::level::Missing;
 
 /// One thing that happened to a call.
 #[derive(Debug, Clone)]
@@ -73,6 +75,8 @@ pub enum CallEventKind {
         /// How it ended.
         end: PlayEnd,
     },
+    /// Something is wrong with the call's sound, or is right again.
+    Alarm(SoundAlarm),
     /// No call's event, but a WebRTC peer's, which the id then names.
     Web(WebEvent),
     /// No event for an application: the call's room is on a media server, which

@@ -24,10 +24,14 @@ impl Histogram {
 
     /// One more.
     pub fn record(&mut self, took: Duration) {
-        let seconds = took.as_secs_f64();
-        let bucket = self.bounds.partition_point(|bound| *bound < seconds);
+        self.record_value(took.as_secs_f64());
+    }
+
+    /// One more, of a histogram of other things than time.
+    pub fn record_value(&mut self, value: f64) {
+        let bucket = self.bounds.partition_point(|bound| *bound < value);
         self.counts[bucket] += 1;
-        self.sum += seconds;
+        self.sum += value;
     }
 
     /// Upper bound and how many took no longer, ascending.

@@ -3,8 +3,10 @@
 
 use std::time::Instant;
 
+use bytes::Bytes;
 use tracing::info;
 
+use crate::book::DtmfPolicy;
 use crate::call::calls::Calls;
 use crate::call::description;
 use crate::call::event::CallEventKind;
@@ -12,10 +14,12 @@ use crate::call::incoming::not_acceptable;
 use crate::call::request::CallError;
 use crate::call::room::{LegAddress, RoomRequest};
 use crate::call::state::Phase;
+use crate::call::tally::InfoOutcome;
 use crate::ids::{CallId, SessionId};
 use crate::sdp::{Codec, Negotiated, NegotiationError};
 use crate::sip::agent::{Body, OfferId, Rejection};
 use crate::sip::method::Method;
+use crate::sound::dtmf::DtmfEvent;
 use crate::sound::dtmf::info::InfoFormat;
 
 /// 488 Not Acceptable Here: the offer cannot be taken, the session stays as it
@@ -235,6 +239,32 @@ impl Calls {
         }
     }
 
+    /// A key is to go to the peer by INFO (RFC 6086 section 2). One for which
+    /// the peer has no ear, or there is no room, is counted and logged.
+    pub(super) fn send_key(&mut self, now: Instant, id: CallId, key: DtmfEvent) {
+        let Some(session) = self.calls.get(&id).and_then(|call| call.session) else {
+            return;
+        };
+        let format = InfoFormat::DtmfRelay;
+        let body = Body {
+            content_type: format.content_type().to_owned(),
+            content: Bytes::from(format.write(key)),
+        };
+        if let Err(error) = self.agent.info(now, session, body) {
+            self.tally.info_sent(InfoOutcome::Dropped);
+            info!(call_id = %id, %error, "key not sent by INFO");
+        }
+    }
+
+    /// An INFO of ours has its final answer.
+    pub(super) fn info_answered(&mut self, id: CallId, code: u16) {
+        let outcome = InfoOutcome::of(code);
+        self.tally.info_sent(outcome);
+        if outcome != InfoOutcome::Taken {
+            info!(call_id = %id, code, "INFO with a key not taken by the peer");
+        }
+    }
+
     /// Takes an answer to our offer.
     pub(super) fn apply_answer(
         &mut self,
@@ -272,14 +302,22 @@ impl Calls {
             return;
         };
         call.held = negotiated.held;
-        let remote = description::remote(negotiated, call.peer_address.ip());
+        let takes_info = call.session.is_some_and(|id| self.agent.takes_info(id));
+        let policy = match call.server {
+            // Nothing but a relay stands between the call and its server.
+            Some(_) => DtmfPolicy::Events,
+            None => call.dtmf,
+        };
+        let keys = description::keys(policy, negotiated, takes_info);
+        let remote = description::remote(negotiated, call.peer_address.ip(), keys.delivery);
         self.ask_room(
             id,
             RoomRequest::Connect {
                 call: id,
                 remote: Box::new(remote),
                 codecs: negotiated.codec_list(),
-                sound: description::sound(negotiated),
+                sound: description::sound(negotiated, keys.delivery),
+                keys,
             },
         );
         self.answer_server(now, id, &negotiated.codec_list());

@@ -172,6 +172,7 @@ impl Calls {
             sip_code: Some(100),
             ipv6,
             srtp: number.srtp(self.settings.srtp),
+            dtmf: number.dtmf.unwrap_or(self.settings.dtmf),
             held_places: Some(places),
             ..Call::new(id, app, Direction::Incoming, invite.source, now, phase)
         };

@@ -16,7 +16,7 @@ use crate::call::event::{CallEventKind, ServerRequest};
 use crate::call::incoming::{not_acceptable, unavailable};
 use crate::call::outgoing::outgoing_invite;
 use crate::call::request::{CallError, CallReply, MediaServerFailure, ServerDescription, Stream};
-use crate::call::room::{LegAddress, Place, RoomRequest};
+use crate::call::room::{KeyDelivery, LegAddress, Place, RoomRequest};
 use crate::call::state::{Phase, ServerSide};
 use crate::ids::CallId;
 use crate::keying::Srtp;
@@ -230,7 +230,8 @@ impl Calls {
 
     fn connect_server(&mut self, id: CallId, negotiated: &Negotiated, source: Option<IpAddr>) {
         let described = negotiated.remote_rtp.ip();
-        let remote = description::remote(negotiated, source.unwrap_or(described));
+        let remote =
+            description::remote(negotiated, source.unwrap_or(described), KeyDelivery::Events);
         self.ask_room(
             id,
             RoomRequest::ConnectServer {

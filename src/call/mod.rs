@@ -12,6 +12,7 @@
 //! | `media_server`, `server_leg` | calls whose room is on a media server |
 //! | `arrange`, `studio`, `sound` | which rooms are relayed, which are mixed, and their sound |
 //! | `sound_requests`, `waiting`, `recordings` | plays, voices, what somebody alone hears, recordings |
+//! | `watch`, `quality` | how good legs sound, and whether they sound at all |
 //! | `limits`, `scanners` | who may call how often |
 //! | `query` | snapshots with statistics from several shards |
 //! | `description` | between SDP and the leg table |
@@ -31,6 +32,7 @@ mod media_server;
 mod outgoing;
 mod output;
 mod ports;
+mod quality;
 mod query;
 mod recordings;
 mod registering;
@@ -48,6 +50,7 @@ mod state;
 mod studio;
 mod tally;
 mod waiting;
+mod watch;
 pub mod web_peer;
 
 pub use calls::{CallSettings, Calls, RoomBackend};

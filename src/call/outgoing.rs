@@ -51,6 +51,7 @@ impl Calls {
         let (from, to) = (Arc::from(from), Arc::from(to));
         let stream = dial.stream.clone();
         let srtp = dial.srtp;
+        let dtmf = dial.dtmf.unwrap_or(self.settings.dtmf);
         let phase = Phase::Opening { dial, request };
         let call = Call {
             from,
@@ -58,6 +59,7 @@ impl Calls {
             stream: Some(stream.clone()),
             has_leg: true,
             srtp,
+            dtmf,
             held_places: Some(places),
             ..Call::new(id, app, Direction::Outgoing, callee, now, phase)
         };

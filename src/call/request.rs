@@ -4,10 +4,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::book::{Book, Hook, SipAuth};
+use crate::book::{Book, DtmfPolicy, Hook, SipAuth};
 pub use crate::call::admission::Admission;
 pub use crate::call::histogram::Histogram;
 pub use crate::call::limits::{LimitExceeded, LimitKind, LimitScope};
+pub use crate::call::quality::{Rating, Way, two_decimals};
 pub use crate::call::registering::{Registrars, RegistrationPlan, RegistrationSnapshot};
 pub use crate::call::settings::Guards;
 pub use crate::call::snapshot::*;
@@ -287,6 +288,8 @@ pub struct Dial {
     pub answer_timeout: Duration,
     /// How its media is protected.
     pub srtp: Srtp,
+    /// How keys go to the callee; `None`: as configured.
+    pub dtmf: Option<DtmfPolicy>,
 }
 
 /// How a media server describes its leg.

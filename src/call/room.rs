@@ -5,19 +5,21 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::call::event::CallEvent;
 pub use crate::call::ports::{LegAddress, OpenPorts, Ports, PortsError};
 use crate::call::recordings::RoomRecording;
 pub use crate::call::recordings::{RecordingAbout, RecordingDesk};
 use crate::call::request::{CallError, MediaSnapshot, Stream};
-pub use crate::call::room_message::{Place, RoomNotice, RoomRequest};
+pub use crate::call::room_message::{KeyDelivery, Keys, Place, RoomNotice, RoomRequest};
 use crate::call::server_leg::ServerLeg;
 use crate::call::sound::{KeyWay, MemberSound, RoomSound};
 use crate::call::sound_requests::Plays;
 pub use crate::call::sound_requests::{PlayEnd, Turned};
 use crate::call::studio::Studio;
+use crate::call::watch::LegWatch;
+pub use crate::call::watch::WatchSettings;
 use crate::call::web_peer::{Web, WebEvent, WebPeer, WebSettings};
 use crate::clock::WallClock;
 use crate::ids::{CallId, LegId, RecordingId, RoomKey};
@@ -29,6 +31,9 @@ pub use crate::sound::receiver::ReceiverSettings;
 
 /// Peers of a room, unless configured otherwise.
 const USUAL_CAPACITY: usize = 200;
+/// How long nothing is to be heard until that is told of, unless configured
+/// otherwise.
+const USUAL_DEAD_AIR: Duration = Duration::from_secs(10);
 /// Voices heard at once, unless configured otherwise.
 const USUAL_LOUDEST: usize = 6;
 
@@ -44,6 +49,8 @@ pub struct RoomSettings {
     pub detect_keys: bool,
     /// Whether those who are recorded hear a beep every 15 s.
     pub announce_recordings: bool,
+    /// When calls are told that something is wrong with their sound.
+    pub watch: WatchSettings,
 }
 
 impl Default for RoomSettings {
@@ -53,9 +60,11 @@ impl Default for RoomSettings {
             conference: ConferenceSettings {
                 loudest: USUAL_LOUDEST,
                 receiver: ReceiverSettings::default(),
+                dead_air: Some(USUAL_DEAD_AIR),
             },
             detect_keys: true,
             announce_recordings: false,
+            watch: WatchSettings::default(),
         }
     }
 }
@@ -68,6 +77,7 @@ pub struct Rooms {
     pub(super) by_leg: HashMap<LegId, CallId>,
     pub(super) rooms: HashMap<RoomKey, Room>,
     pub(super) notices: VecDeque<RoomNotice>,
+    pub(super) watched_seconds: u32,
     pub(super) events: VecDeque<CallEvent>,
     pub(super) clock: WallClock,
     pub(super) web: Option<Web>,
@@ -92,6 +102,7 @@ pub(super) struct Member {
     /// Agreed codecs, best first; empty until connected.
     pub(super) codecs: Vec<Codec>,
     pub(super) sound: MemberSound,
+    pub(super) watch: LegWatch,
     pub(super) remote: Option<SocketAddr>,
 }
 
@@ -119,6 +130,7 @@ impl Rooms {
             by_leg: HashMap::new(),
             rooms: HashMap::new(),
             notices: VecDeque::new(),
+            watched_seconds: 0,
             events: VecDeque::new(),
             clock,
             web: None,
@@ -151,7 +163,8 @@ impl Rooms {
                 remote,
                 codecs,
                 sound,
-            } => self.connect(now, call, *remote, codecs, sound),
+                keys,
+            } => self.connect(now, call, *remote, codecs, sound, keys),
             RoomRequest::Key { call, key } => self.key_pressed(now, call, key, KeyWay::Info),
             RoomRequest::ConnectServer { call, remote } => self.connect_server(now, call, *remote),
             RoomRequest::Leave { call } => {
@@ -185,6 +198,7 @@ impl Rooms {
     /// second.
     pub fn sweep(&mut self, now: Instant) {
         self.expire_keys(now);
+        self.watch(now);
         for leg in self.table.inactive(now) {
             if let Some(&call) = self.by_leg.get(&leg)
                 && let Some(MemberKind::Sip(_)) = self.members.get(&call).map(|m| &m.kind)
@@ -299,6 +313,7 @@ impl Rooms {
                 joined: now,
                 codecs: Vec::new(),
                 sound: MemberSound::default(),
+                watch: LegWatch::default(),
                 remote: None,
             },
         );
@@ -353,6 +368,7 @@ impl Rooms {
         remote: Remote,
         codecs: Vec<Codec>,
         sound: Option<Description>,
+        keys: Keys,
     ) {
         let Some(member) = self.members.get_mut(&call) else {
             return;
@@ -360,7 +376,10 @@ impl Rooms {
         member.remote = Some(remote.rtp);
         member.codecs = codecs;
         member.sound.description = sound;
-        self.table.set_remote(now, member.leg, remote);
+        member.sound.keys = Some(keys);
+        let leg = member.leg;
+        self.watch_described(now, call, &remote);
+        self.table.set_remote(now, leg, remote);
         self.tell_others(now, call);
         if let Some(room) = self.room_of(call) {
             if let Some(room) = self.rooms.get_mut(&room) {

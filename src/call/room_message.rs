@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::call::ports::LegAddress;
 use crate::call::request::{CallError, MediaSnapshot, Stream};
 use crate::call::sound_requests::PlayEnd;
+use crate::call::watch::SoundAlarm;
 use crate::ids::{CallId, PlayId, ShardId};
 use crate::media::Remote;
 use crate::sdp::Codec;
@@ -35,6 +36,8 @@ pub enum RoomRequest {
         codecs: Vec<Codec>,
         /// How its sound is coded, for rooms where it has to be made.
         sound: Option<Description>,
+        /// How keys go to it, and where its own are.
+        keys: Keys,
     },
     /// The peer has pressed a key, as its signalling says.
     Key {
@@ -64,6 +67,27 @@ pub enum RoomRequest {
         /// Which legs.
         calls: Vec<CallId>,
     },
+}
+
+/// How keys go to a peer, and where its own are looked for beside telephone
+/// events and INFO.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keys {
+    /// How keys go to it.
+    pub delivery: KeyDelivery,
+    /// Its keys can be seen in its sound only.
+    pub come_as_tones: bool,
+}
+
+/// How keys go to a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyDelivery {
+    /// As telephone events (RFC 4733).
+    Events,
+    /// In SIP INFO, which the call's shard sends.
+    Info,
+    /// As tones in the sound.
+    Tones,
 }
 
 /// Where a call's media goes.
@@ -155,6 +179,13 @@ pub enum RoomNotice {
         /// Which key, and for how long.
         key: DtmfEvent,
     },
+    /// A key is to be sent to the call's peer by INFO.
+    SendKey {
+        /// Whose peer.
+        call: CallId,
+        /// Which key, and for how long.
+        key: DtmfEvent,
+    },
     /// The recording that was asked for with the call could not begin.
     NotRecorded {
         /// Which call.
@@ -170,6 +201,13 @@ pub enum RoomNotice {
         play: PlayId,
         /// How it ended.
         end: PlayEnd,
+    },
+    /// Something is wrong with the sound of the call, or is right again.
+    Alarm {
+        /// Which call.
+        call: CallId,
+        /// What.
+        alarm: SoundAlarm,
     },
     /// No media came for the configured time.
     Silent {
@@ -205,7 +243,9 @@ impl RoomNotice {
             | RoomNotice::OtherLeft { call, .. }
             | RoomNotice::SecurityFailed { call, .. }
             | RoomNotice::Silent { call }
+            | RoomNotice::Alarm { call, .. }
             | RoomNotice::Key { call, .. }
+            | RoomNotice::SendKey { call, .. }
             | RoomNotice::Played { call, .. }
             | RoomNotice::NotRecorded { call, .. }
             | RoomNotice::Left { call, .. } => call.shard,

@@ -88,7 +88,10 @@ impl Rooms {
             MemberKind::Sip(open) => Some(SocketAddr::new(open.local.address, open.local.rtp_port)),
             MemberKind::Web(_) => self.web.as_ref().and_then(Web::candidate),
         };
+        let [quality, remote_quality] = member.watch.ratings(&member.codecs, stats);
         MediaSnapshot {
+            quality,
+            remote_quality,
             codec: codec.map_or("", |codec| codec.encoding_name()).to_string(),
             srtp_suite: suite.map(Suite::name),
             local,

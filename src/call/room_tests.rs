@@ -83,6 +83,7 @@ impl House {
             remote: Box::new(remote(codecs)),
             codecs: codecs.to_vec(),
             sound: sound(codecs),
+            keys: keys(codecs),
         })
     }
 }
@@ -105,6 +106,18 @@ pub(super) fn stream(room: &str, peer: &str) -> Stream {
     }
 }
 
+/// As telephone events where there are any, else as tones.
+pub(super) fn keys(codecs: &[Codec]) -> Keys {
+    let has_events = codecs.iter().any(|codec| !codec.is_audio());
+    Keys {
+        delivery: match has_events {
+            true => KeyDelivery::Events,
+            false => KeyDelivery::Tones,
+        },
+        come_as_tones: !has_events,
+    }
+}
+
 /// As the first codec of the list, with telephone events where it has any.
 pub(super) fn sound(codecs: &[Codec]) -> Option<Description> {
     let first = codecs.iter().find(|codec| codec.is_audio())?;
@@ -124,7 +137,7 @@ pub(super) fn remote(codecs: &[Codec]) -> Remote {
     let mapping = |codec: &Codec| PayloadMapping {
         codec: codec.id(),
         receive: codec.usual_payload_type(),
-        send: codec.usual_payload_type(),
+        send: Some(codec.usual_payload_type()),
         clock_rate: codec.clock_rate(),
     };
     Remote {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::call::histogram::Histogram;
+use crate::call::quality::Rating;
 use crate::call::request::Stream;
 use crate::call::sound_requests::Turned;
 use crate::clock::WallClock;
@@ -162,6 +163,10 @@ pub struct MediaSnapshot {
     pub remote_jitter_ms: Option<f64>,
     /// Milliseconds since the last packet came in.
     pub last_packet_ms_ago: Option<u64>,
+    /// How good what comes from the peer sounds.
+    pub quality: Option<Rating>,
+    /// How good what goes to the peer sounds there, as its reports tell.
+    pub remote_quality: Option<Rating>,
     /// How it is heard and hears; `None`: it is in no room of this gateway.
     pub audio: Option<Box<AudioSnapshot>>,
 }

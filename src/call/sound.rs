@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use crate::call::recordings::{RecordingDesk, RoomRecording};
 use crate::call::request::CallError;
-use crate::call::room::{MemberKind, RoomNotice, Rooms};
+use crate::call::room::{KeyDelivery, Keys, MemberKind, RoomNotice, Rooms};
 use crate::call::sound_requests::{PlayEnd, Turned};
 use crate::call::studio::ConferenceId;
 use crate::call::waiting::Waiting;
@@ -19,6 +19,7 @@ use crate::sound::codec::{AudioCodec, OpusParameters};
 use crate::sound::conference::{Description, Outlet, Payload, Recorded};
 use crate::sound::dtmf::event_receiver::{EventReceiver, ReceivedEvent};
 use crate::sound::dtmf::{DialStep, DtmfEvent, DtmfReport};
+use crate::sound::level::Alarm;
 use crate::sound::receiver::Incoming;
 
 /// How a key came.
@@ -37,6 +38,8 @@ pub(super) enum KeyWay {
 pub(super) struct MemberSound {
     /// How it is coded; `None` until connected.
     pub(super) description: Option<Description>,
+    /// How keys go to it and come from it; `None` until connected.
+    pub(super) keys: Option<Keys>,
     /// Where it is listened to.
     pub(super) conference: Option<ConferenceId>,
     /// How it was turned, by names.
@@ -71,6 +74,7 @@ pub(super) struct RoomSound {
 enum Said {
     Finished(PlayId),
     Key(LegId, DtmfEvent),
+    DeadAir(LegId, Alarm<()>),
 }
 
 /// Where a conference's sound goes: through the leg table to the sockets.
@@ -124,6 +128,10 @@ impl<S: FnMut(MediaPort, Option<SocketAddr>, &[u8])> Outlet for RoomOutlet<'_, S
 
     fn key(&mut self, leg: LegId, key: DtmfEvent) {
         self.said.push(Said::Key(leg, key));
+    }
+
+    fn dead_air(&mut self, leg: LegId, alarm: Alarm<()>) {
+        self.said.push(Said::DeadAir(leg, alarm));
     }
 }
 
@@ -251,6 +259,11 @@ impl Rooms {
                         self.key_pressed(now, call, key, KeyWay::Tone);
                     }
                 }
+                Said::DeadAir(leg, alarm) => {
+                    if let Some(&call) = self.by_leg.get(&leg) {
+                        self.dead_air(now, call, alarm);
+                    }
+                }
             }
         }
         if let Some(room) = room {
@@ -288,14 +301,15 @@ impl Rooms {
             return;
         };
         let relayed = self.rooms.get(&room).is_some_and(|room| !room.sound.mixed);
-        let takes_events = member
-            .sound
-            .description
-            .is_some_and(|known| known.events.is_some());
-        match way {
-            KeyWay::Event if relayed => {}
-            KeyWay::Tone if !takes_events => {}
-            KeyWay::Event | KeyWay::Tone | KeyWay::Info => {
+        let keys = member.sound.keys;
+        let delivery = keys.map_or(KeyDelivery::Tones, |keys| keys.delivery);
+        match (way, delivery) {
+            (KeyWay::Event, KeyDelivery::Events) if relayed => {}
+            (KeyWay::Tone, KeyDelivery::Tones) => {}
+            (
+                KeyWay::Event | KeyWay::Tone | KeyWay::Info,
+                KeyDelivery::Events | KeyDelivery::Info | KeyDelivery::Tones,
+            ) => {
                 // There is no room for a key where hundreds wait.
                 let _ = self.send_keys(now, &room, other, &[DialStep::again(key)]);
             }
@@ -313,8 +327,7 @@ impl Rooms {
         }
     }
 
-    /// Sends keys to a peer: as telephone events where it takes them, else as
-    /// tones.
+    /// Sends keys to a peer, in the way that it gets them.
     pub(super) fn send_keys(
         &mut self,
         now: Instant,
@@ -322,8 +335,25 @@ impl Rooms {
         call: CallId,
         keys: &[DialStep],
     ) -> Result<(), CallError> {
-        let leg = self.members.get(&call).map(|member| member.leg);
-        let leg = leg.ok_or(CallError::UnknownPeer)?;
+        let member = self.members.get(&call).ok_or(CallError::UnknownPeer)?;
+        let leg = member.leg;
+        if let (MemberKind::Sip(_), Some(KeyDelivery::Info)) =
+            (&member.kind, member.sound.keys.map(|keys| keys.delivery))
+        {
+            // INFO has no timing: one follows when the one before is answered.
+            let notice = |step: &DialStep| match step {
+                DialStep::Key(digit, timing) => Some(RoomNotice::SendKey {
+                    call,
+                    key: DtmfEvent {
+                        digit: *digit,
+                        duration_ms: timing.tone_ms(),
+                    },
+                }),
+                DialStep::Wait(_) => None,
+            };
+            self.notices.extend(keys.iter().filter_map(notice));
+            return Ok(());
+        }
         let conference = self.open_conference(now, room)?;
         let conference = self.studio.get_mut(conference);
         let conference = conference.ok_or(CallError::UnknownRoom)?;

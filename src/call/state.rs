@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::book::DtmfPolicy;
 use crate::call::description::Beside;
 use crate::call::limits::Permit;
 use crate::call::ports::LegAddress;
@@ -46,6 +47,8 @@ pub(super) struct Call {
     pub offering: bool,
     /// How its media is to be protected.
     pub srtp: Srtp,
+    /// How keys go to its peer.
+    pub dtmf: DtmfPolicy,
     /// The other side of the relay, where the call's room is on a media
     /// server.
     pub server: Option<ServerSide>,
@@ -164,6 +167,7 @@ impl Call {
             allowed: None,
             offering: false,
             srtp: Srtp::OFF,
+            dtmf: DtmfPolicy::Auto,
             server: None,
             held_places: None,
             phase,

@@ -9,6 +9,7 @@ use std::time::Instant;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use crate::book::DtmfPolicy;
 use crate::call::description;
 use crate::call::event::{CallEvent, CallEventKind};
 use crate::call::request::{CallError, CallReply, IceSession, Stream, WebRequest};
@@ -405,10 +406,11 @@ impl Rooms {
 
     fn web_connect(&mut self, now: Instant, call: CallId, agreed: WebRtcNegotiated) {
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
-        let remote = description::remote(&agreed.negotiated, nowhere.ip());
+        let keys = description::keys(DtmfPolicy::Auto, &agreed.negotiated, false);
+        let remote = description::remote(&agreed.negotiated, nowhere.ip(), keys.delivery);
         let codecs = agreed.negotiated.codec_list();
-        let sound = description::sound(&agreed.negotiated);
-        self.connect(now, call, remote, codecs, sound);
+        let sound = description::sound(&agreed.negotiated, keys.delivery);
+        self.connect(now, call, remote, codecs, sound, keys);
     }
 
     fn web_leave(

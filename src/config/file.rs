@@ -88,6 +88,8 @@ pub struct RoomSound {
     pub jitter_minimum_ms: Setting<Whole>,
     pub jitter_maximum_ms: Setting<Whole>,
     pub inband_dtmf: Setting<bool>,
+    pub dead_air_s: Setting<Whole>,
+    pub one_way_s: Setting<Whole>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -110,6 +112,7 @@ pub struct Calls {
     pub drain_timeout_s: Setting<Whole>,
     pub srtp: Setting<String>,
     pub srtp_keying: Setting<String>,
+    pub dtmf: Setting<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -256,6 +259,7 @@ pub struct Number {
     pub register: Setting<bool>,
     pub srtp: Setting<String>,
     pub srtp_keying: Setting<String>,
+    pub dtmf: Setting<String>,
     pub max_calls: Setting<Whole>,
     pub max_calls_per_second: Setting<Whole>,
     pub ringback: Setting<Sound>,

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::book::{Book, CallLimits, HookPolicy};
+use crate::book::{Book, CallLimits, DtmfPolicy, HookPolicy};
 use crate::keying::{SrtpKeying, SrtpPolicy};
 use crate::sound::file::{Channels, FileFormat};
 use crate::trace::{HepSender, TraceSettings};
@@ -234,6 +234,11 @@ pub struct Sound {
     /// Whether keys of peers without telephone events are looked for in their
     /// sound.
     pub inband_dtmf: bool,
+    /// Nothing to be heard in decoded sound for so long is told of; `None`:
+    /// never.
+    pub dead_air: Option<Duration>,
+    /// Sound in one direction only for so long is told of; `None`: never.
+    pub one_way: Option<Duration>,
 }
 
 /// The ports that browsers share, and their limits.
@@ -283,6 +288,8 @@ pub struct Calls {
     pub srtp: Option<SrtpPolicy>,
     /// Where the keys of our offers come from, where neither says.
     pub srtp_keying: SrtpKeying,
+    /// How keys go to peers, where neither request nor number says.
+    pub dtmf: DtmfPolicy,
 }
 
 /// How many calls there may be beside [`Calls::max_calls`], and how late a

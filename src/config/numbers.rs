@@ -111,6 +111,7 @@ fn number(
         },
         srtp: read_word(source, &record.srtp, values::srtp)?,
         srtp_keying: read_word(source, &record.srtp_keying, values::srtp_keying)?,
+        dtmf: read_word(source, &record.dtmf, values::dtmf)?,
         limits: read_limits(source, &record.max_calls, &record.max_calls_per_second)?,
         ringback: read_sound(source, &record.ringback)?,
         hold_music: read_sound(source, &record.hold_music)?,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use toml::Spanned;
 
-use crate::book::HookPolicy;
+use crate::book::{DtmfPolicy, HookPolicy};
 use crate::keying::SrtpKeying;
 
 use super::error::Source;
@@ -439,6 +439,10 @@ impl Reader<'_> {
             srtp_keying: match keying {
                 (_, Origin::Default(_)) => SrtpKeying::default(),
                 found => self.parse(found, values::srtp_keying)?,
+            },
+            dtmf: match self.text(None, &calls.dtmf, "calls.dtmf", "auto") {
+                (_, Origin::Default(_)) => DtmfPolicy::default(),
+                found => self.parse(found, values::dtmf)?,
             },
             answer_timeout: self.seconds(&calls.answer_timeout_s, 180, 1..=DAY_S)?,
             ws_grace: self.seconds(&calls.ws_grace_s, 10, 0..=DAY_S)?,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::file::File;
+use super::file::{File, Setting, Whole};
 use super::resolve::{Origin, Reader, written};
 use super::{ConfigError, Sound};
 
@@ -10,6 +10,8 @@ use super::{ConfigError, Sound};
 const LARGEST_ROOM: u64 = 10_000;
 /// More voices at once than anybody can tell apart.
 const MOST_VOICES: u64 = 64;
+/// As long as a call may be silent before it is told of, in seconds: an hour.
+const LONGEST_SILENCE_S: u64 = 3_600;
 /// The longest wait that the jitter buffer's estimate reaches, in ms.
 const LONGEST_WAIT_MS: u64 = 1_275;
 
@@ -42,6 +44,14 @@ pub(super) fn sound(reader: &Reader<'_>, file: &File) -> Result<Sound, ConfigErr
         loudest: loudest as usize,
         jitter_minimum: Duration::from_millis(minimum),
         jitter_maximum: Duration::from_millis(maximum),
+        dead_air: silence(reader, &sound.dead_air_s)?,
+        one_way: silence(reader, &sound.one_way_s)?,
         inband_dtmf: sound.inband_dtmf.as_ref().is_none_or(|on| *on.get_ref()),
     })
+}
+
+/// 0 is never.
+fn silence(reader: &Reader<'_>, setting: &Setting<Whole>) -> Result<Option<Duration>, ConfigError> {
+    let after = reader.seconds(setting, 10, 0..=LONGEST_SILENCE_S)?;
+    Ok((!after.is_zero()).then_some(after))
 }

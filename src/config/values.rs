@@ -3,8 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 
-use crate::book::HookContentType;
 use crate::book::values::nearest;
+use crate::book::{DtmfPolicy, HookContentType};
 use crate::keying::{SrtpKeying, SrtpPolicy};
 
 use super::{LogFormat, MediaBackend, rooms};
@@ -132,6 +132,10 @@ pub fn srtp_keying(text: &str) -> Result<SrtpKeying, Problem> {
         text,
         &[("sdes", SrtpKeying::Sdes), ("dtls", SrtpKeying::Dtls)],
     )
+}
+
+pub fn dtmf(text: &str) -> Result<DtmfPolicy, Problem> {
+    word(text, &DtmfPolicy::ALL.map(|policy| (policy.name(), policy)))
 }
 
 pub fn hook_content_type(text: &str) -> Result<HookContentType, Problem> {

@@ -61,6 +61,6 @@ pub use own_stream::{OwnPacket, OwnPayload};
 pub use packet::{Packet, Verdict};
 pub use payload::PayloadMapping;
 pub use reports::SynchronizationSource;
-pub use stats::LegStats;
+pub use stats::{LegStats, Reported};
 pub use table::{Counters, Notice, Table, TableSettings};
 pub use tap::{Heard, HeardPackets};

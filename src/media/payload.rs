@@ -14,8 +14,9 @@ pub struct PayloadMapping {
     pub codec: CodecId,
     /// The payload type the peer sends it with, 0 to 127.
     pub receive: u8,
-    /// The payload type to send it to the peer with, 0 to 127.
-    pub send: u8,
+    /// The payload type to send it to the peer with, 0 to 127; `None`: it is
+    /// only taken from the peer.
+    pub send: Option<u8>,
     /// RTP timestamp clock in Hz.
     pub clock_rate: u32,
 }
@@ -53,8 +54,9 @@ impl PayloadMap {
         let mut map = PayloadMap::EMPTY;
         for (i, payload) in source.iter().take(MAX_PAYLOADS).enumerate() {
             map.from[i] = payload.receive & 0x7f;
-            if let Some(out) = sink.iter().find(|p| p.codec == payload.codec) {
-                map.to[i] = out.send & 0x7f;
+            let out = sink.iter().find(|p| p.codec == payload.codec);
+            if let Some(send) = out.and_then(|out| out.send) {
+                map.to[i] = send & 0x7f;
             }
         }
         map
@@ -82,7 +84,7 @@ mod tests {
         PayloadMapping {
             codec: CodecId(codec),
             receive,
-            send,
+            send: Some(send),
             clock_rate: 8000,
         }
     }
@@ -96,6 +98,20 @@ mod tests {
         assert_eq!(map.map(101), Mapped::To(110));
         assert_eq!(map.map(9), Mapped::NotShared);
         assert_eq!(map.map(96), Mapped::Unknown);
+    }
+
+    #[test]
+    fn what_a_sink_is_not_sent_is_known_of_its_source_and_not_shared() {
+        let source = [mapping(1, 0, 0), mapping(2, 101, 96)];
+        let unsent = PayloadMapping {
+            send: None,
+            ..mapping(2, 97, 110)
+        };
+        let sink = [mapping(1, 0, 0), unsent];
+        let map = PayloadMap::between(&source, &sink);
+        assert_eq!(map.map(101), Mapped::NotShared);
+        let back = PayloadMap::between(&sink, &source);
+        assert_eq!(back.map(97), Mapped::To(96));
     }
 
     #[test]

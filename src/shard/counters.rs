@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use crate::call::Calls;
-use crate::call::request::{Histogram, Sample, SampleValue, ShardCounters};
+use crate::call::request::{Histogram, Sample, SampleValue, ShardCounters, Way};
 use crate::call::room::Rooms;
 use crate::io::hep::HepCounters;
 use crate::io::{Backend, PortPool};
@@ -249,6 +249,21 @@ fn samples(sources: &Sources<'_>) -> Vec<Sample> {
     ] {
         let value = SampleValue::Histogram(setup.clone());
         sample("call_setup_seconds", &[("direction", direction)], value);
+    }
+    for (outcome, count) in tally.infos() {
+        let labels = [("outcome", outcome.label())];
+        sample("dtmf_info_sent_total", &labels, SampleValue::Total(count));
+    }
+    for (kind, count) in tally.alarms() {
+        let total = SampleValue::Total(count);
+        sample("sound_alarms_total", &[("kind", kind)], total);
+    }
+    for (way, scores) in [
+        (Way::Received, &tally.mos_received),
+        (Way::Sent, &tally.mos_sent),
+    ] {
+        let value = SampleValue::Histogram(scores.clone());
+        sample("call_mos", &[("way", way.label())], value);
     }
     let worked = SampleValue::Histogram(sources.turn.worked.clone());
     sample("shard_turn_seconds", &[], worked);

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use crate::book::Book;
 use crate::call::event::CallEvent;
-use crate::call::room::{ConferenceSettings, ReceiverSettings, RoomSettings, Rooms};
+use crate::call::room::{ConferenceSettings, ReceiverSettings, RoomSettings, Rooms, WatchSettings};
 use crate::call::settings::{Limits, Scanners};
 use crate::call::web_peer::WebSettings;
 use crate::call::{CallSettings, Calls, RoomBackend};
@@ -408,10 +408,13 @@ impl Plan {
                     maximum_delay: sound.jitter_maximum,
                     ..ReceiverSettings::default()
                 },
+                dead_air: sound.dead_air,
             },
             detect_keys: sound.inband_dtmf,
             announce_recordings: self.config.recording.announcement,
-            ..RoomSettings::default()
+            watch: WatchSettings {
+                one_way: sound.one_way,
+            },
         };
         Rooms::new(table, self.clock, settings)
     }
@@ -469,6 +472,7 @@ impl Plan {
                 policy: self.config.calls.srtp.unwrap_or(Srtp::WHERE_OFFERED.policy),
                 keying: self.config.calls.srtp_keying,
             },
+            dtmf: self.config.calls.dtmf,
             fingerprint: Some(self.dtls.fingerprint()),
             limits: self.limits.clone(),
             scanners: self.scanners.clone(),

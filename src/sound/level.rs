@@ -197,6 +197,16 @@ pub enum Missing {
     Sent,
 }
 
+impl Missing {
+    /// The word of the API.
+    pub fn label(self) -> &'static str {
+        match self {
+            Missing::Received => "received",
+            Missing::Sent => "sent",
+        }
+    }
+}
+
 /// A call in which only one side is heard.
 #[derive(Debug, Clone)]
 pub struct OneWay {

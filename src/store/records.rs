@@ -162,6 +162,14 @@ pub struct Media {
     pub remote_jitter_ms: Option<f64>,
     /// To the peer and back, milliseconds.
     pub round_trip_ms: Option<f64>,
+    /// Mean opinion score of what came from the peer, over the call.
+    pub mos_average: Option<f64>,
+    /// The same at its worst.
+    pub mos_min: Option<f64>,
+    /// Of what went to the peer, as it reports, over the call.
+    pub remote_mos_average: Option<f64>,
+    /// The same at its worst.
+    pub remote_mos_min: Option<f64>,
 }
 
 impl Record {
@@ -217,7 +225,8 @@ const COLUMNS: &str = "call_id, app_id, direction, result, from_number, to_numbe
     sip_call_id, peer_address, room, peer, created_ms, ringing_ms, early_ms, answered_ms, \
     ended_ms, sip_code, end_reason, hung_up_by, error, security, srtp_suite, codec, \
     packets_received, bytes_received, packets_lost, jitter_ms, packets_sent, bytes_sent, \
-    remote_packets_lost, remote_jitter_ms, round_trip_ms";
+    remote_packets_lost, remote_jitter_ms, round_trip_ms, mos_average, mos_min, \
+    remote_mos_average, remote_mos_min";
 
 /// A call has begun. What is known of its later life already stays.
 ///
@@ -297,7 +306,9 @@ pub fn close(connection: &Connection, record: &Record) -> rusqlite::Result<()> {
         bytes_sent = excluded.bytes_sent, \
         remote_packets_lost = excluded.remote_packets_lost, \
         remote_jitter_ms = excluded.remote_jitter_ms, \
-        round_trip_ms = excluded.round_trip_ms, hook = NULL, hook_content_type = NULL";
+        round_trip_ms = excluded.round_trip_ms, mos_average = excluded.mos_average, \
+        mos_min = excluded.mos_min, remote_mos_average = excluded.remote_mos_average, \
+        remote_mos_min = excluded.remote_mos_min, hook = NULL, hook_content_type = NULL";
     insert(connection, record, None, set)
 }
 
@@ -311,7 +322,7 @@ fn insert(
         "INSERT INTO records ({COLUMNS}, from_key, to_key, hook, hook_content_type, hook_trusted) \
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, \
          ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, \
-         ?35, ?36, ?37) ON CONFLICT (call_id) DO UPDATE SET {otherwise}"
+         ?35, ?36, ?37, ?38, ?39, ?40, ?41) ON CONFLICT (call_id) DO UPDATE SET {otherwise}"
     );
     let Record {
         key, place, media, ..
@@ -319,7 +330,7 @@ fn insert(
     let time = |at: Option<u64>| at.map(|at| at as i64);
     let count = |of: fn(&Media) -> u64| media.as_ref().map(|media| of(media) as i64);
     let (from_key, to_key) = (comparable(&record.from), comparable(&record.to));
-    let values: [&dyn ToSql; 37] = [
+    let values: [&dyn ToSql; 41] = [
         &key.call_id,
         &key.app_id,
         &key.direction(),
@@ -352,6 +363,10 @@ fn insert(
         &media.as_ref().and_then(|media| media.remote_packets_lost),
         &media.as_ref().and_then(|media| media.remote_jitter_ms),
         &media.as_ref().and_then(|media| media.round_trip_ms),
+        &media.as_ref().and_then(|media| media.mos_average),
+        &media.as_ref().and_then(|media| media.mos_min),
+        &media.as_ref().and_then(|media| media.remote_mos_average),
+        &media.as_ref().and_then(|media| media.remote_mos_min),
         &from_key,
         &to_key,
         &hook.map(|hook| &*hook.url),
@@ -405,6 +420,10 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Record> {
                 remote_packets_lost: row.get(29)?,
                 remote_jitter_ms: row.get(30)?,
                 round_trip_ms: row.get(31)?,
+                mos_average: row.get(32)?,
+                mos_min: row.get(33)?,
+                remote_mos_average: row.get(34)?,
+                remote_mos_min: row.get(35)?,
             }),
         },
     })

@@ -10,7 +10,7 @@ globalThis.fakeAdmin = (() => {
   const media = (values = {}) => ({
     codec: 'PCMA', local: '192.0.2.1:30000', remote: '198.51.100.7:4000', packets_received: 9400, bytes_received: 1_504_000,
     packets_sent: 9380, bytes_sent: 1_500_800, packets_lost: 3, jitter_ms: 2.1, round_trip_ms: 24.4, remote_packets_lost: 12, remote_jitter_ms: 3.4,
-    last_packet_ms_ago: 8, ...values,
+    last_packet_ms_ago: 8, mos: 4.4, mos_average: 4.38, mos_min: 4.1, remote_mos: 4.37, remote_mos_average: 4.3, remote_mos_min: 4.05, ...values,
   });
   const call = (values) => ({
     state: 'active', direction: 'incoming', held: false, security: 'sdes', srtp_suite: 'AES_CM_128_HMAC_SHA1_80', shard: 0, app_id: 'support',
@@ -44,9 +44,9 @@ globalThis.fakeAdmin = (() => {
     ],
     calls: [
       call({ call_id: 'c1', from_number: '+4915112345678', to_number: '+4930200100' }),
-      call({ call_id: 'c2', direction: 'outgoing', from_number: '+4930200100', to_number: '+33140506070', security: 'dtls', created_ms: minutes(12), answered_ms: minutes(11.6), streaming: { room: 'support-2', peer: 'customer', record: false }, media: media({ codec: 'opus', packets_lost: 410, jitter_ms: 31, round_trip_ms: 212, remote_packets_lost: 155 }) }),
+      call({ call_id: 'c2', direction: 'outgoing', from_number: '+4930200100', to_number: '+33140506070', security: 'dtls', created_ms: minutes(12), answered_ms: minutes(11.6), streaming: { room: 'support-2', peer: 'customer', record: false }, media: media({ codec: 'opus', packets_lost: 410, jitter_ms: 31, round_trip_ms: 212, remote_packets_lost: 155, mos: 3.52, mos_average: 3.6 }) }),
       call({ call_id: 'c3', direction: 'outgoing', state: 'ringing', from_number: '+4930200101', to_number: '+442079460000', created_ms: minutes(0.2), answered_ms: null, media: null, security: 'none', srtp_suite: null, streaming: { room: 'support-3', peer: 'customer', record: false } }),
-      call({ call_id: 'c4', app_id: 'root', held: true, from_number: '1001', to_number: '601', created_ms: minutes(31), answered_ms: minutes(31), streaming: { room: 'lobby', peer: '1001', record: false }, security: 'none', srtp_suite: null, media: media({ codec: 'G722', packets_lost: 610, jitter_ms: 12 }) }),
+      call({ call_id: 'c4', app_id: 'root', held: true, from_number: '1001', to_number: '601', created_ms: minutes(31), answered_ms: minutes(31), streaming: { room: 'lobby', peer: '1001', record: false }, security: 'none', srtp_suite: null, media: media({ codec: 'G722', packets_lost: 610, jitter_ms: 12, mos: 2.9, mos_average: 3.2 }) }),
     ],
     rooms: [
       { app_id: 'support', room: 'support-1', created_ms: minutes(4), shard: 0, peers: [{ peer: 'caller', call_id: 'c1', kind: 'sip', joined_ms: minutes(4) }, { peer: 'agent-anna', call_id: 'p1', kind: 'webrtc', joined_ms: minutes(3), media: media({ codec: 'PCMA', packets_lost: 0, jitter_ms: 1.2, round_trip_ms: 8, remote_packets_lost: 2 }) }] },

@@ -348,17 +348,20 @@ fn every_view_is_accessible_and_fits_a_telephone() {
 }
 
 #[test]
-fn quality_follows_the_e_model() {
+fn the_worse_way_of_a_call_is_the_one_that_is_shown() {
     let (_gateway, mut browser) = panel("calls");
-    let score = |browser: &mut Browser, way: Value| {
+    let mut score = |media: Value| {
         browser.evaluate(&format!(
-            "import('/admin/quality.js').then(({{ mos }}) => mos({way}).toFixed(2))"
+            "import('/admin/quality.js').then(({{ worst }}) => worst({media})?.mos ?? null)"
         ))
     };
-    // By hand from G.107: R = 92.72, 76.94 and 56.42.
-    let way =
-        |loss: f64, round_trip: u32| json!({ "loss": loss, "jitter": 0, "roundTrip": round_trip });
-    assert_eq!(score(&mut browser, way(0.0, 0)), json!("4.40"));
-    assert_eq!(score(&mut browser, way(0.05, 0)), json!("3.90"));
-    assert_eq!(score(&mut browser, way(0.0, 800)), json!("2.91"));
+    let media = |mos: Value, remote: Value| {
+        json!({
+            "packets_received": 100, "packets_lost": 0, "mos": mos,
+            "packets_sent": 100, "remote_packets_lost": 0, "remote_mos": remote,
+        })
+    };
+    assert_eq!(score(media(json!(4.2), json!(3.1))), json!(3.1));
+    assert_eq!(score(media(json!(2.9), json!(null))), json!(2.9));
+    assert_eq!(score(media(json!(null), json!(null))), json!(null));
 }

@@ -46,6 +46,7 @@ mod hold;
 mod hook_crash;
 mod hooks;
 mod incoming_actions;
+mod keys;
 mod limits;
 mod lossy_sip;
 mod media;

@@ -8,6 +8,7 @@ mod support;
 mod calls;
 mod digest;
 mod forks;
+mod info;
 mod offers;
 mod peers;
 mod races;

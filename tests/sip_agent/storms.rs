@@ -75,7 +75,7 @@ impl Users {
                     _ => agent.answer(now, session, offer, Some(sdp("x"))),
                 };
             }
-            Event::Info { .. } => {}
+            Event::InfoAnswered { .. } | Event::Info { .. } => {}
             Event::Cancelled { session }
             | Event::Failed { session, .. }
             | Event::Bye { session }

@@ -104,7 +104,7 @@ fn described(security: Security) -> Remote {
         payloads: vec![PayloadMapping {
             codec: CodecId(0),
             receive: 0,
-            send: 0,
+            send: Some(0),
             clock_rate: 8000,
         }],
     }

@@ -51,6 +51,10 @@ const HEAD: &[&str] = &[
     "remote_packets_lost",
     "remote_jitter_ms",
     "round_trip_ms",
+    "mos_average",
+    "mos_min",
+    "remote_mos_average",
+    "remote_mos_min",
 ];
 
 /// Everything that the filter lets through, the newest first.
@@ -153,6 +157,10 @@ fn cells(record: &Record) -> Vec<String> {
         number(media.and_then(|media| Some(media.remote_packets_lost?.to_string()))),
         number(media.and_then(|media| Some(media.remote_jitter_ms?.to_string()))),
         number(media.and_then(|media| Some(media.round_trip_ms?.to_string()))),
+        number(media.and_then(|media| Some(media.mos_average?.to_string()))),
+        number(media.and_then(|media| Some(media.mos_min?.to_string()))),
+        number(media.and_then(|media| Some(media.remote_mos_average?.to_string()))),
+        number(media.and_then(|media| Some(media.remote_mos_min?.to_string()))),
     ]
 }
 

@@ -284,6 +284,13 @@ struct RecordedMediaView {
     round_trip_ms: Option<f64>,
     remote_packets_lost: Option<i64>,
     remote_jitter_ms: Option<f64>,
+    /// Mean opinion score (E-model) of what came from the peer, over the call.
+    mos_average: Option<f64>,
+    /// The same at its worst.
+    mos_min: Option<f64>,
+    /// The same two of what went to the peer.
+    remote_mos_average: Option<f64>,
+    remote_mos_min: Option<f64>,
 }
 
 /// A page of records.
@@ -346,6 +353,10 @@ pub fn record_view(record: &Record) -> RecordView {
             round_trip_ms: media.round_trip_ms,
             remote_packets_lost: media.remote_packets_lost,
             remote_jitter_ms: media.remote_jitter_ms,
+            mos_average: media.mos_average,
+            mos_min: media.mos_min,
+            remote_mos_average: media.remote_mos_average,
+            remote_mos_min: media.remote_mos_min,
         }),
     }
 }

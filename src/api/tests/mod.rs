@@ -518,6 +518,7 @@ fn number(text: &str, app: &str) -> Number {
         outgoing: Outgoing::default(),
         srtp: None,
         srtp_keying: None,
+        dtmf: None,
         limits: CallLimits::default(),
         ringback: None,
         hold_music: None,

@@ -1,5 +1,5 @@
 use super::*;
-use crate::call::request::{MediaSnapshot, Stream};
+use crate::call::request::{MediaSnapshot, Rating, Stream};
 use crate::ids::RoomKey;
 use crate::store::records::{self, CallResult, Key, Record};
 
@@ -97,6 +97,12 @@ async fn a_call_leaves_a_record_that_its_app_alone_finds() {
         packets_received: 7,
         packets_lost: -1,
         jitter_ms: 1.5,
+        quality: Some(Rating {
+            r: 90.0,
+            mos: 4.34,
+            mos_average: 4.2,
+            mos_min: 3.051,
+        }),
         ..MediaSnapshot::default()
     });
     gateway.event(call, "acme", CallEventKind::Ended(end)).await;
@@ -114,6 +120,7 @@ async fn a_call_leaves_a_record_that_its_app_alone_finds() {
             "codec": "PCMU", "packets_received": 7, "bytes_received": 0, "packets_sent": 0,
             "bytes_sent": 0, "packets_lost": -1, "jitter_ms": 1.5, "round_trip_ms": null,
             "remote_packets_lost": null, "remote_jitter_ms": null,
+            "mos_average": 4.2, "mos_min": 3.05, "remote_mos_average": null, "remote_mos_min": null,
         },
     });
     assert_eq!(record, expected);

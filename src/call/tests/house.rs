@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::book::{
-    Answering, Book, CallLimits, CallerAuth, DigestAlgorithm, Number, Outgoing, SipAuth,
+    Answering, Book, CallLimits, CallerAuth, DigestAlgorithm, DtmfPolicy, Number, Outgoing, SipAuth,
 };
 use crate::call::event::{CallEvent, CallEventKind, ServerRequest};
 use crate::call::request::{Action, CallReply, CallRequest, Dial, Stream};
@@ -68,6 +68,8 @@ pub struct House {
     pub replies: HashMap<RequestId, CallReply>,
     /// What the gateway has sent and the test has not looked at.
     pub sent: Vec<Message>,
+    /// What the callee says of the methods it takes; empty: nothing.
+    pub allow: &'static str,
     next_request: u64,
     next_branch: u32,
 }
@@ -117,6 +119,7 @@ impl House {
             listeners: vec![gateway],
             rooms,
             srtp: crate::keying::Srtp::WHERE_OFFERED,
+            dtmf: DtmfPolicy::Auto,
             fingerprint: None,
             trace: TraceSettings::default(),
             limits: Limits::new(LimitSettings {
@@ -154,6 +157,7 @@ impl House {
             events: Vec::new(),
             replies: HashMap::new(),
             sent: Vec::new(),
+            allow: "",
             next_request: 0,
             next_branch: 0,
         }
@@ -319,6 +323,10 @@ impl House {
         } else {
             "Content-Type: application/sdp\r\n".to_string()
         };
+        let allow = match self.allow {
+            "" => String::new(),
+            methods => format!("Allow: {methods}\r\n"),
+        };
         let get = |name: &HeaderName| request.headers.get(name).unwrap().to_string();
         let to = match request.headers.to_tag() {
             Some(_) => get(&HeaderName::To),
@@ -328,7 +336,7 @@ impl House {
             "SIP/2.0 {code} Whatever\r\n\
              Via: {}\r\nFrom: {}\r\nTo: {to}\r\nCall-ID: {}\r\nCSeq: {}\r\n\
              Contact: <sip:callee@{PEER}>\r\n\
-             {content}Content-Length: {}\r\n\r\n{body}",
+             {allow}{content}Content-Length: {}\r\n\r\n{body}",
             get(&HeaderName::Via),
             get(&HeaderName::From),
             get(&HeaderName::CallId),
@@ -406,6 +414,7 @@ pub fn dial(room: &str, peer: &str) -> Dial {
         stream: stream(room, peer),
         answer_timeout: Duration::from_secs(60),
         srtp: crate::keying::Srtp::OFF,
+        dtmf: None,
     }
 }
 
@@ -421,6 +430,7 @@ fn book() -> Book {
         outgoing: Outgoing::default(),
         srtp: None,
         srtp_keying: None,
+        dtmf: None,
         limits: CallLimits::default(),
         ringback: None,
         hold_music: None,
@@ -463,7 +473,8 @@ fn book() -> Book {
 }
 
 /// A description of a peer with these payload types, and lines that follow;
-/// those past 95 are opus. `SAVP ` in front makes the transport SRTP.
+/// 101 and 110 are telephone events by the clocks of 8000 and 48000, others past
+/// 95 are opus. `SAVP ` in front makes the transport SRTP.
 pub fn sdp(formats: &str) -> String {
     let (profile, formats) = match formats.strip_prefix("SAVP ") {
         Some(formats) => ("RTP/SAVP", formats),
@@ -475,6 +486,8 @@ pub fn sdp(formats: &str) -> String {
         .split(' ')
         .filter_map(|format| format.parse::<u8>().ok())
         .map(|format| match format {
+            101 => "a=rtpmap:101 telephone-event/8000\r\n".to_string(),
+            110 => "a=rtpmap:110 telephone-event/48000\r\n".to_string(),
             96.. => format!("a=rtpmap:{format} opus/48000/2\r\n"),
             _ => String::new(),
         })
@@ -509,6 +522,10 @@ fn word(kind: &CallEventKind) -> String {
         CallEventKind::OtherJoined(peer) => format!("{peer} joined"),
         CallEventKind::OtherLeft { peer, reason } => format!("{peer} left: {reason}"),
         CallEventKind::Key(key) => format!("key {}", key.digit),
+        CallEventKind::Alarm(alarm) => match alarm.begins() {
+            true => format!("{} begins", alarm.label()),
+            false => format!("{} over", alarm.label()),
+        },
         CallEventKind::Played { end, .. } => format!("played: {}", end.label()),
         CallEventKind::Web(event) => format!("{event:?}"),
         CallEventKind::MediaServer(request) => match request {

@@ -4,7 +4,9 @@
 mod ends;
 mod house;
 mod incoming;
+mod keys;
 mod media_server;
 mod outgoing;
 mod registering;
 mod security;
+mod watch;

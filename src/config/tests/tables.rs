@@ -204,16 +204,21 @@ fn rooms_have_their_capacity_voices_and_patience() {
         jitter_minimum: Duration::ZERO,
         jitter_maximum: Duration::from_millis(400),
         inband_dtmf: true,
+        dead_air: Some(Duration::from_secs(10)),
+        one_way: Some(Duration::from_secs(10)),
     };
     assert_eq!(load("").sound, usual);
     let text = "[sound]\nroom_capacity = 2\nloudest = 3\njitter_minimum_ms = 40\n\
-                jitter_maximum_ms = 120\ninband_dtmf = false\n";
+                jitter_maximum_ms = 120\ninband_dtmf = false\ndead_air_s = 0\n\
+                one_way_s = 5\n";
     let set = Sound {
         room_capacity: 2,
         loudest: 3,
         jitter_minimum: Duration::from_millis(40),
         jitter_maximum: Duration::from_millis(120),
         inband_dtmf: false,
+        dead_air: None,
+        one_way: Some(Duration::from_secs(5)),
     };
     assert_eq!(load(text).sound, set);
     for (line, expected) in [

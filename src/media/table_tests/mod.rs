@@ -102,7 +102,7 @@ fn mapping(codec: CodecId, receive: u8, send: u8, clock_rate: u32) -> PayloadMap
     PayloadMapping {
         codec,
         receive,
-        send,
+        send: Some(send),
         clock_rate,
     }
 }

@@ -8,6 +8,7 @@ use rand::Rng;
 use super::Agent;
 use super::body::session_description;
 use super::event::{Event, IncomingInvite};
+use super::info::note_allowed;
 use super::session::{
     Established, Incoming, OurOffer, Phase, Session, SessionTimer, Unacknowledged,
 };
@@ -84,6 +85,8 @@ impl Agent {
             sip_call_id,
             body,
         };
+        let mut takes_info = false;
+        note_allowed(&mut takes_info, &request.headers);
         self.sessions.insert(Session {
             id,
             tag,
@@ -91,6 +94,7 @@ impl Agent {
             we_called: false,
             user: request.uri.user().map(|user| Box::from(&*user)),
             auth: None,
+            takes_info,
             phase: Phase::Incoming(Box::new(Incoming {
                 transaction,
                 source,

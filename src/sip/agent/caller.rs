@@ -8,6 +8,7 @@ use super::Agent;
 use super::auth::Auth;
 use super::body::session_description;
 use super::event::{Event, OutgoingInvite};
+use super::info::note_allowed;
 use super::session::{CancelReason, Established, Outgoing, Phase, Session, SessionTimer};
 use super::stack::{Owner, Role, attach};
 use super::types::AgentError;
@@ -82,6 +83,7 @@ impl Agent {
             we_called: true,
             user,
             auth: call.auth.map(|auth| Box::new(Auth::new(auth))),
+            takes_info: false,
             phase: Phase::Outgoing(Outgoing {
                 transaction,
                 call_id: call_id.into(),
@@ -190,7 +192,13 @@ impl Agent {
         response: &Response,
         path: Path,
     ) {
-        let phase = self.sessions.get_mut(id).map(|session| &session.phase);
+        let session = self.sessions.get_mut(id);
+        let phase = session.map(|session| {
+            if matches!(response.status.class(), 1 | 2) {
+                note_allowed(&mut session.takes_info, &response.headers);
+            }
+            &session.phase
+        });
         match (phase, response.status.class()) {
             (Some(Phase::Outgoing(_)), 1) => self.provisional(id, response),
             (Some(Phase::Outgoing(_)), 2) => self.answered(now, id, transaction, response, path),

@@ -147,6 +147,14 @@ pub enum Event {
         /// Whatever it carried.
         body: Option<Body>,
     },
+    /// An INFO of ours is over.
+    InfoAnswered {
+        /// The session.
+        session: SessionId,
+        /// The final status: 408 where no answer came, 503 where the peer
+        /// could not be reached or there was no room for a transaction.
+        code: u16,
+    },
     /// The peer hung up. 200 was sent; the session is gone.
     Bye {
         /// The session.
@@ -180,6 +188,7 @@ impl Event {
             | Event::OfferAnswered { session, .. }
             | Event::OfferRefused { session, .. }
             | Event::Info { session, .. }
+            | Event::InfoAnswered { session, .. }
             | Event::Bye { session }
             | Event::Lost { session, .. }
             | Event::Ended { session } => *session,

@@ -19,6 +19,7 @@
 //! | `requests` | the peer's requests in a dialog |
 //! | `offers` | re-INVITE and UPDATE, both ways |
 //! | `registering` | registrations that we keep |
+//! | `info` | INFO, both ways |
 //! | `ending` | BYE both ways, and dialogs that break |
 //! | `session`, `stack` | the sessions; everything but the sessions |
 
@@ -28,6 +29,7 @@ mod callee;
 mod caller;
 mod ending;
 mod event;
+mod info;
 mod offers;
 mod receive;
 mod registering;

@@ -10,6 +10,7 @@ use super::Agent;
 use super::body::session_description;
 use super::caller::{copy_credentials, is_challenge, next_try};
 use super::event::Event;
+use super::info::note_allowed;
 use super::session::{
     Established, OurOffer, Phase, Session, SessionTimer, TheirOffer, Unacknowledged,
 };
@@ -330,6 +331,9 @@ impl Agent {
 
     /// A re-INVITE or an UPDATE in a confirmed dialog.
     pub(super) fn offer_received(&mut self, now: Instant, id: SessionId, received: Received) {
+        if let Some(session) = self.sessions.get_mut(id) {
+            note_allowed(&mut session.takes_info, &received.request.headers);
+        }
         let Some(Phase::Established(established)) = self.sessions.get_mut(id).map(|s| &mut s.phase)
         else {
             return;

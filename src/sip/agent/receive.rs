@@ -103,6 +103,7 @@ impl Agent {
                     Role::Register => {
                         self.register_response(now, owner.session, transaction, response);
                     }
+                    Role::Info => self.info_response(now, owner.session, response),
                     Role::Nobody => {}
                 }
             }
@@ -122,6 +123,7 @@ impl Agent {
                 Role::Reinvite => self.reinvite_failed(now, session, transaction, status),
                 Role::Bye => self.bye_failed(session),
                 Role::Register => self.register_failed(now, session, transaction, status),
+                Role::Info => self.info_failed(now, session, status),
                 Role::Nobody => {}
             }
         }

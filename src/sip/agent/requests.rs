@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use super::Agent;
-use super::body;
 use super::callee::tag_of;
 use super::event::Event;
 use super::session::Phase;
@@ -134,15 +133,6 @@ impl Agent {
             // Both hung up; ours still waits for its answer.
             Standing::Ending | Standing::EarlyCaller | Standing::None | Standing::OutOfOrder => {}
         }
-    }
-
-    fn info_received(&mut self, now: Instant, id: SessionId, received: &Received) {
-        let response = self.stack.response(received, StatusCode::OK);
-        self.stack.answer_once(now, received, &response);
-        self.event(Event::Info {
-            session: id,
-            body: body::any(&received.request.headers, &received.request.body),
-        });
     }
 
     /// Answers with a bare code, by a transaction.

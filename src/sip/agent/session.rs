@@ -7,6 +7,7 @@ use bytes::Bytes;
 use slab::Slab;
 
 use super::auth::Auth;
+use super::info::Infos;
 use super::types::{Body, OfferId};
 use crate::ids::{ListenerId, SessionId};
 use crate::sip::dialog::Dialog;
@@ -26,6 +27,8 @@ pub(super) struct Session {
     /// User part of our Contact.
     pub user: Option<Box<str>>,
     pub auth: Option<Box<Auth>>,
+    /// The peer's Allow has INFO.
+    pub takes_info: bool,
     pub phase: Phase,
 }
 
@@ -82,6 +85,7 @@ pub(super) struct Established {
     pub their_offer: Option<TheirOffer>,
     /// BYE is to be sent as soon as our 2xx is acknowledged.
     pub bye_wanted: bool,
+    pub infos: Infos,
 }
 
 #[derive(Debug)]
@@ -128,6 +132,7 @@ impl Established {
             our_offer: OurOffer::None,
             their_offer: None,
             bye_wanted: false,
+            infos: Infos::default(),
         }
     }
 }

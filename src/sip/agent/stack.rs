@@ -50,6 +50,8 @@ pub(super) enum Role {
     Bye,
     /// A REGISTER; the index names the registration.
     Register,
+    /// An INFO inside the dialog.
+    Info,
     /// A request whose response nobody waits for: CANCEL, the BYE of a fork
     /// or of a lost dialog, and all that was answered by the agent itself.
     Nobody,

@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use super::dtmf::{DialStep, DtmfEvent};
 use super::format::{FRAME_MS, MAX_FRAME_SAMPLES, SampleRate};
+use super::level::Alarm;
 use super::limiter::Limiter;
 use super::player::{Player, Playing};
 use super::receiver::{Incoming, ReceiverSettings};
@@ -44,6 +45,9 @@ pub struct ConferenceSettings {
     pub loudest: usize,
     /// How long packets may be waited for.
     pub receiver: ReceiverSettings,
+    /// Peers in whose sound nothing is to be heard for so long are told of;
+    /// `None`: never.
+    pub dead_air: Option<Duration>,
 }
 
 /// A payload for a leg's peer.
@@ -86,6 +90,8 @@ pub trait Outlet {
     fn finished(&mut self, play: PlayId);
     /// A key was found in the sound of a peer.
     fn key(&mut self, leg: LegId, key: DtmfEvent);
+    /// In the sound of a peer nothing is to be heard, or something is again.
+    fn dead_air(&mut self, leg: LegId, alarm: Alarm<()>);
 }
 
 /// Where a tick stands.
@@ -163,8 +169,7 @@ impl Conference {
     /// Takes a peer in; it is heard and hears from its description on.
     pub fn add(&mut self, leg: LegId) {
         self.remove(leg);
-        self.peers
-            .push(Peer::new(leg, self.rate, self.settings.receiver));
+        self.peers.push(Peer::new(leg, self.rate, &self.settings));
     }
 
     /// Lets a peer go, with what was played to it alone.
@@ -223,6 +228,14 @@ impl Conference {
     pub fn detect_keys(&mut self, leg: LegId, on: bool) {
         if let Some(peer) = self.peer_mut(leg) {
             peer.detect_keys(on);
+        }
+    }
+
+    /// How much the peer reports as lost of what it is sent, in percent: in-band
+    /// FEC goes by it, where its codec has that.
+    pub fn expect_loss(&mut self, leg: LegId, percent: u8) {
+        if let Some(peer) = self.peer_mut(leg) {
+            peer.expect_loss(percent);
         }
     }
 

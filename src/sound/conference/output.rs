@@ -23,6 +23,7 @@ pub(super) struct SharedEncoder {
     encoder: Encoder,
     limiter: Limiter,
     wanted: u64,
+    expected_loss: Option<u8>,
     payload: Vec<u8>,
     /// Who is to be looked at next for sending; `None` until it is coded.
     sending: Option<usize>,
@@ -81,7 +82,18 @@ impl Conference {
             }
             return !idle;
         }
+        let codec = shared.codec;
         let Some(first) = shared.sending else {
+            // The listener who loses most decides: the others lose little by it.
+            let listeners = self.peers.iter();
+            let listeners = listeners.filter(|peer| peer.sends_with() == Some(codec));
+            let loss = listeners.filter_map(|peer| peer.expected_loss).max();
+            if let Some(percent) = loss
+                && shared.expected_loss != loss
+            {
+                shared.expected_loss = loss;
+                shared.encoder.set_expected_loss(percent);
+            }
             let samples = self.rate.frame_samples();
             let mut frame = [0i16; MAX_FRAME_SAMPLES];
             shared.limiter.frame(&self.common, &mut frame[..samples]);
@@ -93,7 +105,6 @@ impl Conference {
             shared.sending = Some(0);
             return false;
         };
-        let codec = shared.codec;
         let mut next = first;
         let mut sent = 0;
         while let Some(peer) = self.peers.get_mut(next).filter(|_| sent < SENT_AT_ONCE) {
@@ -123,6 +134,7 @@ impl Conference {
                 wanted: tick,
                 payload: Vec::new(),
                 sending: None,
+                expected_loss: None,
             });
         }
     }

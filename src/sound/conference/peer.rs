@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::mix::Hears;
 use super::output::{MAX_PAYLOAD, tick_units};
-use super::{Outlet, Payload};
+use super::{ConferenceSettings, Outlet, Payload};
 use crate::ids::LegId;
 use crate::sound::codec::{AudioCodec, Encoder};
 
@@ -14,9 +14,13 @@ use crate::sound::dtmf::tone_detector::ToneDetector;
 use crate::sound::dtmf::tones::ToneGenerator;
 use crate::sound::dtmf::{DialStep, DtmfReport};
 use crate::sound::format::{MAX_FRAME_SAMPLES, SampleRate};
-use crate::sound::level::{FrameLevel, Level, SILENCE};
+use crate::sound::level::{DeadAir, FrameLevel, Level, SILENCE};
 use crate::sound::limiter::Limiter;
-use crate::sound::receiver::{Frame, Receiver, ReceiverSettings, ReceiverStatistics};
+use crate::sound::receiver::{Frame, Receiver, ReceiverStatistics};
+
+/// What is no louder is nothing, in -dBov: an idle A-law line, whose codes know
+/// no zero, is at 72.
+const NOTHING_HEARD: u8 = 70;
 
 /// How a peer is heard, and by whom.
 #[derive(Debug, Clone, PartialEq)]
@@ -96,20 +100,24 @@ pub(super) struct Peer {
     description: Option<Description>,
     served: bool,
     encoder: Option<Encoder>,
+    /// What its peer reports as lost of what it is sent, in percent.
+    pub(super) expected_loss: Option<u8>,
     limiter: Limiter,
     /// The tick whose payload it got last.
     sent: Option<u64>,
     events: EventSender,
     tones: ToneGenerator,
     detector: Option<ToneDetector>,
+    dead_air: Option<DeadAir>,
 }
 
 impl Peer {
-    pub(super) fn new(leg: LegId, rate: SampleRate, settings: ReceiverSettings) -> Peer {
+    pub(super) fn new(leg: LegId, rate: SampleRate, settings: &ConferenceSettings) -> Peer {
+        let after = settings.dead_air;
         Peer {
             leg,
             rate,
-            receiver: Receiver::new(rate, settings),
+            receiver: Receiver::new(rate, settings.receiver),
             voice: Voice::default(),
             frame: Vec::with_capacity(rate.frame_samples()),
             selected: false,
@@ -121,11 +129,13 @@ impl Peer {
             description: None,
             served: false,
             encoder: None,
+            expected_loss: None,
             limiter: Limiter::default(),
             sent: None,
             events: EventSender::default(),
             tones: ToneGenerator::new(rate),
             detector: None,
+            dead_air: after.map(|after| DeadAir::new(NOTHING_HEARD, after)),
         }
     }
 
@@ -207,6 +217,20 @@ impl Peer {
         }
     }
 
+    /// How much redundancy its stream needs.
+    pub(super) fn expect_loss(&mut self, percent: u8) {
+        if self.expected_loss != Some(percent) {
+            self.expected_loss = Some(percent);
+            self.tell_encoder();
+        }
+    }
+
+    fn tell_encoder(&mut self) {
+        if let (Some(encoder), Some(percent)) = (&mut self.encoder, self.expected_loss) {
+            encoder.set_expected_loss(percent);
+        }
+    }
+
     pub(super) fn sound(&self) -> PeerSound {
         PeerSound {
             level_dbov: -(self.softness() as i8),
@@ -234,6 +258,12 @@ impl Peer {
             amplify(&mut self.frame, self.voice.gain_db);
         }
         self.measured = self.has_sound.then(|| self.level.frame(&self.frame));
+        let level = self.measured.map(|measured| measured.level);
+        if let Some(dead_air) = &mut self.dead_air
+            && let Some(alarm) = dead_air.frame(level)
+        {
+            outlet.dead_air(self.leg, alarm);
+        }
     }
 
     /// Codes the sum that only this listener hears, and sends it: keys in
@@ -257,6 +287,7 @@ impl Peer {
         self.tones.frame(frame);
         if self.encoder.is_none() {
             self.encoder = Encoder::new(codec, rate).ok();
+            self.tell_encoder();
         }
         let Some(encoder) = &mut self.encoder else {
             return;

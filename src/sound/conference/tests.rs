@@ -26,6 +26,7 @@ struct Out {
     recorded: Vec<(RecordingId, u64, SampleRate, Vec<i16>, Option<Vec<i16>>)>,
     finished: Vec<PlayId>,
     keys: Vec<(LegId, DtmfEvent)>,
+    alarms: Vec<(LegId, Alarm<()>)>,
 }
 
 impl Outlet for Out {
@@ -56,6 +57,10 @@ impl Outlet for Out {
     fn key(&mut self, leg: LegId, key: DtmfEvent) {
         self.keys.push((leg, key));
     }
+
+    fn dead_air(&mut self, leg: LegId, alarm: Alarm<()>) {
+        self.alarms.push((leg, alarm));
+    }
 }
 
 /// A peer at the far end: sends a tone, and decodes what it is sent.
@@ -68,6 +73,8 @@ struct FarEnd {
     decoder: Decoder,
     sent: u32,
     heard: Vec<i16>,
+    /// The payloads that it was sent.
+    got: Vec<Vec<u8>>,
 }
 
 impl FarEnd {
@@ -121,6 +128,7 @@ impl Room {
         let settings = ConferenceSettings {
             loudest,
             receiver: ReceiverSettings::default(),
+            dead_air: Some(Duration::from_millis(100)),
         };
         Room {
             conference: Conference::new(now, settings),
@@ -148,6 +156,7 @@ impl Room {
             decoder: Decoder::new(codec, rate).unwrap(),
             sent: 0,
             heard: Vec::new(),
+            got: Vec::new(),
         });
         leg
     }
@@ -178,9 +187,14 @@ impl Room {
                 let end = self.ends.iter_mut().find(|end| end.leg == leg).unwrap();
                 if payload_type == number(end.codec) {
                     end.decoder.decode(&payload, &mut end.heard).unwrap();
+                    end.got.push(payload);
                 }
             }
         }
+    }
+
+    fn end_mut(&mut self, leg: LegId) -> &mut FarEnd {
+        self.ends.iter_mut().find(|end| end.leg == leg).unwrap()
     }
 
     fn end(&self, leg: LegId) -> &FarEnd {
@@ -227,6 +241,52 @@ fn tone(n: u32) -> f64 {
 fn everybody_but_oneself(peers: u32) -> HashMap<u32, Vec<u32>> {
     let others = |me: u32| (0..peers).filter(|other| *other != me).collect();
     (0..peers).map(|me| (me, others(me))).collect()
+}
+
+#[test]
+fn a_peer_who_sends_silence_is_told_of_until_he_is_heard_again() {
+    let mut room = Room::new(4);
+    // A-law knows no zero: its silence is a little above it.
+    let silent = room.join(AudioCodec::Pcma, 440.0, 0.0);
+    room.join(AudioCodec::Pcma, 1000.0, 8000.0);
+    room.pass(300);
+    assert_eq!(room.out.alarms, [(silent, Alarm::Begins(()))]);
+    room.out.alarms.clear();
+    let talker = room.ends.iter_mut().find(|end| end.leg == silent).unwrap();
+    talker.amplitude = 8000.0;
+    room.pass(300);
+    let [(leg, Alarm::Over(lasted))] = room.out.alarms[..] else {
+        panic!("{:?}", room.out.alarms);
+    };
+    assert_eq!(leg, silent);
+    assert!((200..=400).contains(&lasted.as_millis()), "{lasted:?}");
+}
+
+#[test]
+fn a_listener_who_loses_packets_is_sent_redundancy() {
+    let opus = AudioCodec::Opus(OpusParameters {
+        in_band_fec: true,
+        ..OpusParameters::default()
+    });
+    let mut room = Room::new(4);
+    let listener = room.join(opus, 440.0, 0.0);
+    let talker = room.join(AudioCodec::Pcma, 1000.0, 8000.0);
+    let mut redundant = |percent| {
+        room.conference.expect_loss(listener, percent);
+        room.end_mut(listener).got.clear();
+        // Syllables: only of what sounds like speech there is any.
+        for amplitude in [8000.0, 0.0].into_iter().cycle().take(10) {
+            room.end_mut(talker).amplitude = amplitude;
+            room.pass(120);
+        }
+        let mut decoder = Decoder::new(opus, SampleRate::Full).unwrap();
+        let got = room.end_mut(listener).got.iter();
+        let fec = got.map(|payload| decoder.decode_fec(payload, 960, &mut Vec::new()).unwrap());
+        fec.filter(|samples| *samples > 0).count() > 5
+    };
+    assert!(!redundant(0));
+    assert!(redundant(20));
+    assert!(!redundant(0));
 }
 
 #[test]
@@ -554,6 +614,7 @@ fn far_end(codec: AudioCodec) -> FarEnd {
         decoder: Decoder::new(codec, rate).unwrap(),
         sent: 0,
         heard: Vec::new(),
+        got: Vec::new(),
     }
 }
 

@@ -47,6 +47,10 @@ pub(super) fn ended(created_ms: u64, app: &str) -> Record {
             remote_packets_lost: Some(-7),
             remote_jitter_ms: Some(8.5),
             round_trip_ms: None,
+            mos_average: Some(4.2),
+            mos_min: Some(3.9),
+            remote_mos_average: Some(4.1),
+            remote_mos_min: None,
         }),
         ..Record::open(key, created_ms)
     }

@@ -106,7 +106,7 @@ export function legFigures(media) {
   const { from, to } = ofLeg(media);
   const row = (label, way, packets) => h('tr', {},
     h('th', { scope: 'row' }, label),
-    h('td', {}, way ? badge(way.mos.toFixed(1), rating(way.mos)) : '–'),
+    h('td', {}, way && way.mos !== null ? badge(way.mos.toFixed(1), rating(way.mos)) : '–'),
     h('td', {}, way ? percent(way.loss) : '–'),
     h('td', {}, way ? milliseconds(way.jitter) : '–'),
     h('td', {}, count(packets)));

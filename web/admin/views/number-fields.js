@@ -8,6 +8,7 @@ const ALGORITHMS = [['MD5', 'MD5 (every phone)'], ['SHA-256', 'SHA-256 (new phon
 const REGISTER = [['', 'No'], ['yes', 'Yes: it sends us the calls to this number']];
 const SRTP = [['', 'As the gateway is configured'], ['off', 'Off'], ['optional', 'Optional'], ['required', 'Required']];
 const KEYING = [['', 'As the gateway is configured'], ['sdes', 'SDES'], ['dtls', 'DTLS']];
+const DTMF = [['', 'As the gateway is configured'], ['auto', 'Whatever the phone takes'], ['events', 'Telephone events (RFC 4733)'], ['info', 'SIP INFO'], ['tones', 'Tones in the sound']];
 
 /** `read()` makes the record; `saved(record)` takes over what the gateway kept. */
 export function recordFields(record, apps, { isNew }) {
@@ -34,6 +35,7 @@ export function recordFields(record, apps, { isNew }) {
     maxRate: limit(record.max_calls_per_second),
     srtp: select(SRTP, record.srtp ?? ''),
     keying: select(KEYING, record.srtp_keying ?? ''),
+    dtmf: select(DTMF, record.dtmf ?? ''),
     ringback: text({ value: soundText(record.ringback), placeholder: 'ringback.wav' }),
     hold: text({ value: soundText(record.hold_music), placeholder: 'https://example.com/hold.mp3' }),
   };
@@ -82,6 +84,7 @@ export function recordFields(record, apps, { isNew }) {
       field('hold_music', 'Alone in a room', inputs.hold, 'What a caller hears who waits there.'))),
     group('Encryption of the sound', h('div', { class: 'row' },
       field('srtp', 'SRTP', inputs.srtp), field('srtp_keying', 'Keys', inputs.keying))),
+    group('Keypad', field('dtmf', 'How keys are sent', inputs.dtmf)),
   ];
   return {
     elements,
@@ -148,6 +151,7 @@ function recordOf(inputs) {
     max_calls_per_second: limitOf(inputs.maxRate),
     srtp: value(inputs.srtp),
     srtp_keying: value(inputs.keying),
+    dtmf: value(inputs.dtmf),
     ringback: sound(inputs.ringback),
     hold_music: sound(inputs.hold),
   };

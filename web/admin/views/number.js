@@ -129,6 +129,7 @@ function sheet(record) {
     ['Calls at a time', record.max_calls],
     ['Calls per second', record.max_calls_per_second],
     ['Encryption', record.srtp],
+    ['Keys are sent as', record.dtmf],
     ['Keys', record.srtp && record.srtp !== 'off' ? security(record.srtp_keying) : null],
   ]);
 }
