@@ -411,7 +411,6 @@ impl Plan {
             },
             detect_keys: sound.inband_dtmf,
             announce_recordings: self.config.recording.announcement,
-            ..RoomSettings::default()
         };
         Rooms::new(table, self.clock, settings)
     }
