@@ -142,6 +142,8 @@ export class Call extends Emitter {
     if (event?.play_finished) {
       return this.emit('played', { playId: event.play_finished.play_id, reason: event.play_finished.reason });
     }
+    const [recording, told] = recorded(event ?? {});
+    if (recording) return this.emit('recording', { state: recording, recordingId: told.recording_id, reason: told.reason ?? null });
     if (event) return this.handle(event);
     const waiting = this.#waiting.get(response?.req_id);
     if (!waiting) return;
@@ -160,4 +162,12 @@ export class Call extends Emitter {
     for (const { reject } of this.#waiting.values()) reject(error);
     this.#waiting.clear();
   }
+}
+
+/** What an event says of a recording: its state, and the message. */
+function recorded({ recording_started, recording_ready, recording_failed }) {
+  if (recording_started) return ['started', recording_started];
+  if (recording_ready) return ['ready', recording_ready];
+  if (recording_failed) return ['failed', recording_failed];
+  return [null, null];
 }

@@ -92,6 +92,8 @@ export interface CallEvents<State> {
   dtmf: { digit: string; durationMs: number };
   /** What was played has come to its end. */
   played: { playId: string; reason: 'finished' | 'stopped' | 'barge_in' };
+  /** A recording of the call has begun, can be fetched, or has failed. */
+  recording: { state: 'started' | 'ready' | 'failed'; recordingId: string; reason: string | null };
   /** Something went wrong that did not end the call. */
   error: { message: string };
   /** The WebSocket is down; it comes back by itself. */
