@@ -346,7 +346,7 @@ fn keys_of_the_application_go_by_info_and_what_became_of_them_is_counted() {
     let keys = SoundRequest::Keys {
         room: stream("keys", "one").room,
         call: two.calls[0],
-        steps: vec![key('1'), key('2')],
+        steps: vec![key('1'), DialStep::Wait(500), key('2')],
     };
     let now = two.house.now;
     let reply = two.house.rooms.handle_sound(now, keys);
