@@ -53,6 +53,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "shard",
         &[
+            "sound",
             "io",
             "call",
             "sip",

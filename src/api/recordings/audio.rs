@@ -28,6 +28,7 @@ const CHUNK: usize = 64 * 1024;
 #[utoipa::path(
     get,
     path = "/recordings/{recording_id}/audio",
+    operation_id = "recording_audio",
     tag = "recordings",
     params(
         ("recording_id" = String, Path),

@@ -32,6 +32,7 @@ const PARAMETERS: &str = "call_id, room, from, to, limit and cursor";
 #[utoipa::path(
     get,
     path = "/recordings",
+    operation_id = "recordings",
     tag = "recordings",
     params(
         ("call_id" = Option<String>, Query, description = "Of this call"),
@@ -62,6 +63,7 @@ pub async fn list(
 #[utoipa::path(
     get,
     path = "/recordings/{recording_id}",
+    operation_id = "recording",
     tag = "recordings",
     params(("recording_id" = String, Path)),
     responses(
@@ -86,6 +88,7 @@ pub async fn one(
 #[utoipa::path(
     delete,
     path = "/recordings/{recording_id}",
+    operation_id = "remove_recording",
     tag = "recordings",
     params(("recording_id" = String, Path)),
     responses(

@@ -364,7 +364,7 @@ async fn an_accept_that_the_shard_refuses_is_told_and_the_caller_rejected() {
         told["incoming"]["err"]["message"]
             .as_str()
             .unwrap()
-            .contains("two peers")
+            .contains("as many peers")
     );
     assert!(matches!(
         gateway.next_action().await,

@@ -437,6 +437,9 @@ impl Gateway {
     async fn end(self) -> tempfile::TempDir {
         let _ = self.stop.send(());
         soon("the end", self.task).await.unwrap().unwrap();
+        let recordings = self.recordings;
+        let stopped = tokio::task::spawn_blocking(move || recordings.stop());
+        stopped.await.unwrap();
         self.data
     }
 

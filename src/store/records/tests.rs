@@ -7,6 +7,7 @@ pub(super) fn connection() -> Connection {
     for step in [
         include_str!("../schema/01_book.sql"),
         include_str!("../schema/03_records.sql"),
+        include_str!("../schema/07_quality.sql"),
     ] {
         connection.execute_batch(step).unwrap();
     }
