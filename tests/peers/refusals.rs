@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::support::sip::{SipPeer, pcmu_at};
-use crate::support::{Gateway, HookReceiver, Sipp};
+use crate::support::{Gateway, Sipp};
 
 #[test]
 fn a_full_room_is_refused_with_room_full() {
@@ -36,44 +36,6 @@ fn a_full_room_is_refused_with_room_full() {
     });
     assert_eq!(refusal.status(), Some(486), "{refusal:#?}");
     late.to = refusal.header("to").to_owned();
-}
-
-#[test]
-fn recording_is_refused_until_there_is_recording() {
-    let gateway = Gateway::with().start();
-    let body = json!({
-        "sip_server": "127.0.0.1:9", "from_number": "1", "to_number": "2",
-        "streaming": { "room": "talk", "peer": "p", "record": true },
-    });
-    gateway
-        .api()
-        .post("/call/outgoing", &body)
-        .refused(503, "RECORDING_UNAVAILABLE");
-    assert_eq!(gateway.calls(), 0);
-}
-
-#[test]
-fn accepting_with_recording_is_refused_and_the_call_still_waits() {
-    let hook = HookReceiver::silent();
-    let mut gateway = Gateway::with()
-        .number("7001", &format!("hook = \"{}\"", hook.url()))
-        .start();
-    let caller = Sipp::scenario("caller_is_refused")
-        .set("code", "486")
-        .call(&mut gateway, "7001");
-    let id = hook.wait_for("notify.arrived").call_id();
-    let action = format!("/call/incoming/{id}/action");
-    let accept =
-        json!({ "action": "Accept", "stream": { "room": "talk", "peer": "p", "record": true } });
-    gateway
-        .api()
-        .post(&action, &accept)
-        .refused(503, "RECORDING_UNAVAILABLE");
-    gateway
-        .api()
-        .post(&action, &json!({ "action": "End" }))
-        .data();
-    caller.succeeds();
 }
 
 #[test]

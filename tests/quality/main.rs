@@ -31,11 +31,9 @@ const TOLERANCE: f64 = 0.15;
 const TOLERANCE_LOSS: f64 = 0.3;
 /// Of a hundred packets so many are lost.
 const LOSS: u32 = 5;
-/// A packet that is sent later than this is disturbed by other work.
+/// Packets that are sent later than this, and a shard that waits for longer for
+/// its core, are disturbed by other work.
 const MOST_LATE: Duration = Duration::from_millis(15);
-/// A shard that waits for its core for longer in all, while somebody speaks,
-/// is disturbed, too.
-const MOST_WAITED: Duration = Duration::from_millis(150);
 /// How often speech is said until nothing disturbs it.
 const TRIES: usize = 8;
 /// Longer than any speech of these tests takes.
@@ -76,17 +74,22 @@ fn through_the_gateway(
     talker.talker.lose(lost.to_vec());
     listener.talker.forget();
     talkers.take_lateness();
-    let waited = gateway.waited_for_cores();
+    let mut waited = gateway.waited_for_cores();
+    let mut longest = Duration::ZERO;
     talker.talker.talk_to(talker.target);
-    let said = within(PATIENCE, || talker.talker.has_finished().then_some(()));
+    let said = within(PATIENCE, || {
+        let by_now = gateway.waited_for_cores();
+        longest = longest.max(by_now - waited);
+        waited = by_now;
+        talker.talker.has_finished().then_some(())
+    });
     assert!(said.is_some(), "the speech is said");
     // What waits in the jitter buffer comes out.
     let before = listener.talker.heard().len();
     listener.talker.wait_for_packets(before + 15);
     let late = talkers.take_lateness();
-    let waited = gateway.waited_for_cores() - waited;
-    println!("packets sent up to {late:?} late, the shard waited {waited:?} for its core");
-    let undisturbed = late < MOST_LATE && waited < MOST_WAITED;
+    println!("packets sent up to {late:?} late, the shard waited up to {longest:?} for its core");
+    let undisturbed = late < MOST_LATE && longest < MOST_LATE;
     undisturbed.then(|| listener.talker.decode(&listener.talker.heard()))
 }
 
