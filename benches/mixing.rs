@@ -24,6 +24,7 @@ use ringwire::sound::conference::{
 };
 use ringwire::sound::dtmf::DtmfEvent;
 use ringwire::sound::format::SampleRate;
+use ringwire::sound::level::Alarm;
 use ringwire::sound::receiver::{Incoming, ReceiverSettings};
 
 /// Frames of sound that repeat: two seconds.
@@ -82,6 +83,8 @@ impl Outlet for Sink {
     fn finished(&mut self, _: PlayId) {}
 
     fn key(&mut self, _: LegId, _: DtmfEvent) {}
+
+    fn dead_air(&mut self, _: LegId, _: Alarm<()>) {}
 }
 
 /// A room in which everybody talks.
@@ -103,6 +106,7 @@ impl Room {
         let settings = ConferenceSettings {
             loudest: LOUDEST,
             receiver: ReceiverSettings::default(),
+            dead_air: Some(Duration::from_secs(10)),
         };
         let mut conference = Conference::new(now, settings);
         for (index, codec) in codecs.iter().enumerate() {

@@ -36,7 +36,7 @@
 //! `recording → store, config, sound, io::host, ids` ·
 //! `config → book, sound, trace, ids` · `store → book, sound, ids` ·
 //! `banner, logging → config` ·
-//! `shard → io, recording, call, sip, media, sdp, book, trace, config` ·
+//! `shard → io, recording, call, sip, media, sdp, sound, book, trace, config` ·
 //! `call → sip, sdp, media, sound, book, trace` · `io → media::packet, media::dtls, trace, ids` ·
 //! `sip, sdp, media, sound, book, trace → ids, timers`. Where keys are spoken of, `keying`
 //! too; where wall-clock time is, `clock`.

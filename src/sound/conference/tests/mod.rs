@@ -22,13 +22,15 @@ const OPUS: AudioCodec = AudioCodec::Opus(OpusParameters {
     constant_bitrate: false,
 });
 
+/// Of which recording, at which tick, left, right.
+type RecordedFrame = (RecordingId, u64, Vec<i16>, Option<Vec<i16>>);
+
 /// What came out.
 #[derive(Default)]
 struct Out {
     /// To whom, by which number, timestamp, marker, octets.
     payloads: Vec<(LegId, u8, u32, bool, Vec<u8>)>,
-    /// Of which recording, at which tick, left, right.
-    recorded: Vec<(RecordingId, u64, Vec<i16>, Option<Vec<i16>>)>,
+    recorded: Vec<RecordedFrame>,
     finished: Vec<PlayId>,
     keys: Vec<(LegId, DtmfEvent)>,
     alarms: Vec<(LegId, Alarm<()>)>,
