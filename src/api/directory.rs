@@ -124,6 +124,8 @@ pub struct Directory {
 struct Followers {
     shards: Shards,
     listener: Listener,
+    /// Who acts upon the book once it counts everywhere.
+    settled: Box<dyn Fn() + Send + Sync>,
 }
 
 #[derive(Default)]
@@ -158,18 +160,25 @@ impl Directory {
     }
 
     /// From now on these hear of every change. The shards have started with
-    /// the book as it is; the listener is told it now.
+    /// the book as it is; the listener is told it now. `settled` is called once
+    /// a change counts everywhere.
     pub fn follow(
         &self,
         shards: Shards,
         listener: impl Fn(&View, &[FormerSecret]) + Send + Sync + 'static,
+        settled: impl Fn() + Send + Sync + 'static,
     ) {
         // Nobody changes the book before somebody follows it.
         if let Ok(layers) = self.layers.try_lock() {
             listener(&self.view(), &layers.former_secrets());
         }
         let listener = Box::new(listener);
-        let _ = self.followers.set(Followers { shards, listener });
+        let settled = Box::new(settled);
+        let _ = self.followers.set(Followers {
+            shards,
+            listener,
+            settled,
+        });
     }
 
     /// Everything as it counts now.
@@ -416,7 +425,10 @@ impl Directory {
             (followers.listener)(&view, &layers.former_secrets());
         }
         *self.view.write().unwrap_or_else(PoisonError::into_inner) = view.clone();
-        let Some(Followers { shards, .. }) = followers else {
+        let Some(Followers {
+            shards, settled, ..
+        }) = followers
+        else {
             return;
         };
         for shard in shards.all() {
@@ -429,6 +441,7 @@ impl Directory {
                 }
             }
         }
+        settled();
     }
 }
 

@@ -95,9 +95,9 @@ pub use reload::{Facts, LogLevel, ReloadError, Reloaded, Surroundings};
 
 use admin::{Admin, PasswordError};
 use assets::Assets;
-use auth::Gate;
+use auth::{FormerSecret, Gate};
 use clips::Clips;
-use directory::Directory;
+use directory::{Directory, View};
 use error::ApiError;
 use hooks::Hooks;
 use media_session::MediaSessions;
@@ -313,15 +313,15 @@ impl Api {
             )?),
         };
         let registrations = Arc::new(Registrations::default());
-        directory.follow(shards.clone(), {
+        let told = {
             let (gate, hooks) = (gate.clone(), hooks.clone());
-            let registrations = registrations.clone();
-            move |view, former| {
-                registrations.book_changed();
+            move |view: &View, former: &[FormerSecret]| {
                 gate.use_apps(&view.book, former);
                 hooks.use_apps(&view.book);
             }
-        });
+        };
+        let registered = registrations.clone();
+        directory.follow(shards.clone(), told, move || registered.book_changed());
         let data_dir = &surroundings.config.data_dir;
         let assets = Arc::new(Assets::new(data_dir, store.clone(), settings.assets));
         let policy = settings.hooks.policy.clone();

@@ -74,20 +74,20 @@ function body(api, path, method, operation) {
   const credential = operation.security ? "Needs a credential: `Authorization: Bearer …` or `?token=…`." : "Needs no credential.";
   parts.push(prose(credential));
   if (operation.parameters?.length) {
-    parts.push(element("h4", {}, "Parameters"), parameters(api, operation.parameters));
+    parts.push(element("h3", {}, "Parameters"), parameters(api, operation.parameters));
   }
   for (const [type, content] of Object.entries(operation.requestBody?.content ?? {})) {
-    parts.push(element("h4", {}, "Body ", element("code", {}, type)));
+    parts.push(element("h3", {}, "Body ", element("code", {}, type)));
     parts.push(prose(resolved(api, content.schema).description), fields(api, content.schema));
     if (content.example) {
       parts.push(element("pre", { tabindex: "0", "aria-label": "Example" }, JSON.stringify(content.example, null, 2)));
     }
   }
-  parts.push(element("h4", {}, "Answers"), answers(api, operation.responses));
+  parts.push(element("h3", {}, "Answers"), answers(api, operation.responses));
   const isSocket = operation.responses["101"] !== undefined;
   const isStream = operation.responses["200"]?.content?.["text/event-stream"] !== undefined;
   if (method === "get" && !isSocket && !isStream) {
-    parts.push(element("h4", {}, "Try it"), trial(path, operation));
+    parts.push(element("h3", {}, "Try it"), trial(path, operation));
   }
   return element("div", { class: "body" }, ...parts);
 }
