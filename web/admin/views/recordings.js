@@ -15,7 +15,7 @@ const REASONS = { disk_full: 'Disk full', write_failed: 'Not written', codec_fai
 
 export async function show(view) {
   const query = { room: '', from: '', to: '', app: '', call: '', ...view.query };
-  const place = h('div', { class: 'card flush' });
+  const place = h('div', { class: 'card flush recordings' });
   const player = makePlayer(view.signal);
   const again = () => pages.refresh().catch(complain);
   const list = listOf({ player, again });
@@ -58,7 +58,7 @@ export function ofCall(view, id) {
   const again = async () => {
     const { recordings } = await get('recordings', { call_id: id, limit: LIMIT }, { signal: view.signal });
     if (recordings.length === 0) return fill(place);
-    if (!list.element.isConnected) fill(place, h('section', { class: 'card flush' }, h('h2', { class: 'inset' }, 'Recordings'), list.element), player.element);
+    if (!list.element.isConnected) fill(place, h('section', { class: 'card flush recordings' }, h('h2', { class: 'inset' }, 'Recordings'), list.element), player.element);
     return list.show(recordings);
   };
   const list = listOf({ player, again: () => again().catch(complain), inCall: true });
@@ -77,17 +77,18 @@ function columns({ player, again, inCall = false }) {
   return [
     { label: 'Began', className: 'when', text: (recording) => time(recording.started_ms) },
     { label: 'State', className: 'state', version: (recording) => stateWord(recording).join(), nodes: (recording) => badge(...stateWord(recording)) },
-    { label: 'Room and peer', className: 'main', version: (recording) => recording.recording_id, nodes: ({ room, peer }) => [room, peer && h('span', { class: 'second' }, peer)] },
-    !inCall && { label: 'Call', version: (recording) => recording.recording_id, nodes: ({ call_id: id }) => (id ? h('a', { href: `#/records/${encodeURIComponent(id)}` }, spoken('Record of call '), h('code', {}, id.slice(0, 8))) : 'Whole room') },
-    { label: 'App', className: 'app', text: (recording) => recording.app_id },
-    { label: 'Length', className: 'number', text: (recording) => (isOver(recording) ? clock(recording.duration_ms) : '–') },
-    { label: 'Size', className: 'number', text: (recording) => (isOver(recording) ? bytes(recording.size) : '–') },
+    { label: 'Room and peer', className: 'main', version: (recording) => recording.recording_id, nodes: ({ room, peer }) => [room, peer && second(peer)] },
+    { label: inCall ? 'App' : 'App and call', className: 'app', version: (recording) => recording.recording_id, nodes: ({ app_id: app, call_id: id }) => [app, !inCall && second(id ? recordLink(id) : 'whole room')] },
+    { label: 'Length', className: 'number', version: ({ state, duration_ms: length, size }) => [state, length, size].join(), nodes: (recording) => (isOver(recording) ? [clock(recording.duration_ms), second(bytes(recording.size))] : '–') },
     { label: 'Gaps', className: 'number', version: ({ gaps, pauses }) => JSON.stringify([gaps, pauses]), nodes: losses },
-    { label: 'Upload', version: (recording) => uploadWord(recording).join(), nodes: (recording) => { const [word, ...rest] = uploadWord(recording); return rest.length > 0 ? badge(word, ...rest) : word; } },
+    { label: 'Upload', version: (recording) => uploadWord(recording).join(), nodes: (recording) => uploadBadge(...uploadWord(recording)) },
     { label: 'Actions', hidden: true, className: 'act', version: ({ state, local, size }) => [state, local, size].join(), nodes: (recording) => actions(recording, player, again) },
   ].filter(Boolean);
 }
 
+const second = (...content) => h('span', { class: 'second' }, content);
+const recordLink = (id) => h('a', { href: `#/records/${encodeURIComponent(id)}` }, spoken('Record of call '), h('code', {}, id.slice(0, 8)));
+const uploadBadge = (word, ...rest) => (rest.length > 0 ? badge(word, ...rest) : word);
 const isOver = ({ state }) => state !== 'recording';
 const nameOf = ({ room, peer, started_ms: began }) => `${[room, peer].filter(Boolean).join(' · ')}, ${time(began)}`;
 const audioOf = ({ recording_id: id }) => ['recordings', id, 'audio'];
@@ -100,7 +101,7 @@ function stateWord({ state, reason, recovered }) {
 
 /** Where the file is, as a word and perhaps a badge's colour and explanation. */
 function uploadWord({ upload, upload_error: error, upload_attempts: attempts, local, object }) {
-  if (upload === 'done') return local ? ['Uploaded', 'good', object] : ['Uploaded, not here', 'none', object];
+  if (upload === 'done') return local ? ['Uploaded', 'good', object] : ['In the store', 'none', object];
   if (upload === 'pending') return error ? ['Failing', 'fair', `${counted(attempts, 'attempt')}: ${error}`] : ['Waiting', 'info'];
   return ['–'];
 }
@@ -109,9 +110,9 @@ function losses({ gaps, pauses }) {
   if (gaps.length + pauses.length === 0) return '–';
   const total = gaps.reduce((sum, gap) => sum + gap.duration_ms, 0);
   const told = (word, spans) => spans.slice(0, TOLD_SPANS).map((each) => `${word} at ${clock(each.at_ms)} of ${milliseconds(each.duration_ms)}`);
-  const words = gaps.length > 0 ? `${count(gaps.length)} · ${milliseconds(total)}` : '–';
-  return h('span', { title: [...told('Gap', gaps), ...told('Pause', pauses)].join('\n') }, words,
-    pauses.length > 0 && h('span', { class: 'second' }, counted(pauses.length, 'pause')));
+  return h('span', { title: [...told('Gap', gaps), ...told('Pause', pauses)].join('\n') },
+    gaps.length > 0 && `${count(gaps.length)} · ${milliseconds(total)}`,
+    pauses.length > 0 && second(counted(pauses.length, 'pause')));
 }
 
 function actions(recording, player, again) {
