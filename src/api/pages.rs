@@ -92,6 +92,7 @@ const PAGES: &[Page] = pages! {
         "number.js",
         "numbers.js",
         "password.js",
+        "recordings.js",
         "records.js",
         "system.js",
         "test.js",
@@ -106,7 +107,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
 /// The same for the admin panel, which in addition nobody may show in a frame:
 /// a click into it could be stolen.
 const ADMIN_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
-    img-src 'self'; connect-src 'self'; \
+    img-src 'self'; connect-src 'self'; media-src 'self'; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// ETags, in the order of `PAGES`: the same file has the same one on every

@@ -26,7 +26,7 @@ mod rest;
 pub(super) use audio::__path_audio;
 pub use audio::audio;
 pub(super) use rest::{__path_list, __path_one, __path_remove};
-pub use rest::{list, one, remove};
+pub use rest::{list, one, read_query, remove};
 
 /// How often the store is asked what was not told.
 const LATE_EVERY: Duration = Duration::from_secs(10);

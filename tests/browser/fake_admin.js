@@ -1,5 +1,5 @@
 // The admin API inside the page, for tests of the panel alone: it keeps a small
-// book, calls, records and deliveries, and can be told to misbehave. It is
+// book, calls, records, recordings and deliveries, and can be told to misbehave. It is
 // loaded before the page's own scripts; the pages come from the real gateway.
 
 globalThis.fakeAdmin = (() => {
@@ -16,6 +16,11 @@ globalThis.fakeAdmin = (() => {
     state: 'active', direction: 'incoming', held: false, security: 'sdes', srtp_suite: 'AES_CM_128_HMAC_SHA1_80', shard: 0, app_id: 'support',
     sip_call_id: `${values.call_id}@198.51.100.7`, peer_address: '198.51.100.7:5060', created_ms: minutes(4), answered_ms: minutes(3.8),
     streaming: { room: 'support-1', peer: 'caller', record: false }, media: media(), ...values,
+  });
+  const recording = (values) => ({
+    app_id: 'support', call_id: 'r3', room: 'support-1', peer: 'caller', format: 'ogg_opus', channels: 'stereo', state: 'ready', reason: null,
+    started_ms: minutes(60), ended_ms: minutes(58), duration_ms: 121_000, size: 968_000, sha256: '00', gaps: [], pauses: [], recovered: false,
+    local: true, upload: 'none', upload_attempts: 0, upload_error: null, object: null, ...values,
   });
   const number = (values) => ({ app_id: 'root', subnets: [], origin: 'admin', ignored: null, editable: true, ...values });
   const fake = {
@@ -61,6 +66,13 @@ globalThis.fakeAdmin = (() => {
         sip_code: answered ? 200 : 486, end_reason: answered ? 'remote' : 'failed', room: 'support-1', peer: 'caller',
       };
     }),
+    recordings: [
+      recording({ recording_id: 'a1', call_id: 'c1', state: 'recording', started_ms: minutes(3), ended_ms: null, duration_ms: 0, size: 0 }),
+      recording({ recording_id: 'a2', upload: 'done', object: 'support/a2.ogg', pauses: [{ at_ms: 4000, duration_ms: 9000 }] }),
+      recording({ recording_id: 'a3', call_id: null, room: 'lobby', peer: '', app_id: 'root', gaps: [{ at_ms: 20_000, duration_ms: 400 }], upload: 'pending', upload_attempts: 3, upload_error: 'the object store answered 503' }),
+      recording({ recording_id: 'a4', call_id: 'r9', state: 'failed', reason: 'disk_full', duration_ms: 31_000, size: 248_000 }),
+      recording({ recording_id: 'a5', call_id: 'r8', recovered: true, local: false, upload: 'done', object: 'support/a5.ogg' }),
+    ],
     deliveries: [
       { id: 'h1', app_id: 'support', call_id: 'c1', url: 'https://support.example.com/calls', event: 'incoming.accepted', created_ms: minutes(3), attempts: 4, next_attempt_ms: now + 9000, expires_ms: now + 3_600_000, state: 'pending', last_error: 'the hook answered 502', last_status: 502, body: { timestamp: minutes(3), call_id: 'c1', incoming: { accepted: {} } }, last_response: '<html>Bad gateway</html>' },
       { id: 'h2', app_id: 'billing', call_id: 'r3', url: 'https://billing.example.com/hook', event: 'incoming.ended', created_ms: minutes(700), attempts: 31, next_attempt_ms: null, state: 'dead', last_error: 'connection refused', body: { timestamp: minutes(700), call_id: 'r3', incoming: { ended: {} } } },
@@ -190,6 +202,14 @@ globalThis.fakeAdmin = (() => {
       return { records: found.slice(start, end), next: end < found.length ? String(end) : null };
     },
     'GET records/*': (_, [id]) => ({ record: one(fake.records, (each) => each.call_id === id) }),
+    'GET recordings': (_, __, { room, app, call_id }) => ({
+      recordings: structuredClone(fake.recordings.filter((each) => (!room || each.room === room) && (!app || each.app_id === app) && (!call_id || each.call_id === call_id))), next: null,
+    }),
+    // Players ask the gateway itself, where nobody is logged in.
+    'GET recordings/*/audio': () => { throw new Refusal(410, 'RECORDING_GONE', 'the recording has no file'); },
+    'DELETE recordings/*': (_, [id]) => {
+      fake.recordings = fake.recordings.filter((each) => each !== one(fake.recordings, ({ recording_id }) => recording_id === id));
+    },
     'GET hooks': (_, __, { state, call_id }) => {
       const found = fake.deliveries.filter((each) => (!state || each.state === state) && (!call_id || each.call_id === call_id));
       const counts = { pending: 0, dead: 0, delivered: 0 };

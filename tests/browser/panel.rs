@@ -16,7 +16,7 @@ const PASSWORD: &str = "correct horse battery";
 /// A markup that would run, were it ever taken as markup.
 const MARKUP: &str = "<img src=x onerror=alert(1)>";
 /// Every view, with something in it.
-const VIEWS: [&str; 14] = [
+const VIEWS: [&str; 15] = [
     "calls",
     "call/c1",
     "numbers",
@@ -27,11 +27,16 @@ const VIEWS: [&str; 14] = [
     "apps",
     "records",
     "records/r3",
+    "recordings",
     "hooks",
     "hooks/h1",
     "system",
     "password",
 ];
+
+/// Keeps what the page's policy forbade.
+const VIOLATIONS: &str = "globalThis.violations = [];
+    addEventListener('securitypolicyviolation', (event) => violations.push(event.violatedDirective))";
 
 /// The page at this place, logged in where `logged_in`.
 #[track_caller]
@@ -44,10 +49,7 @@ fn panel_at(place: &str, logged_in: bool) -> (Gateway, Browser) {
         );
     }
     browser.prepare(include_str!("fake_admin.js"));
-    browser.prepare(
-        "globalThis.violations = [];
-         addEventListener('securitypolicyviolation', (event) => violations.push(event.violatedDirective))",
-    );
+    browser.prepare(VIOLATIONS);
     browser.open(&format!("http://{}/admin/#/{place}", gateway.http()));
     (gateway, browser)
 }
@@ -188,6 +190,72 @@ fn a_number_is_added_a_call_ended_its_record_found_and_a_hook_tried_again() {
 }
 
 #[test]
+fn an_operator_hears_the_recording_of_a_call_and_deletes_it() {
+    let mut gateway = scene::on_network(Family::V4)
+        .env("RINGWIRE_ADMIN_PASSWORD", PASSWORD)
+        .start();
+    let phone = scene::phone(&mut gateway, Codec::Pcma);
+    let mut browser = Browser::hearing(BROWSER_HERTZ).start();
+    browser.prepare(VIOLATIONS);
+    browser.open(&format!("http://{}/admin/#/recordings", gateway.http()));
+    browser.wait_for_text("#login", "Log in");
+    browser.fill("#login input[type=password]", PASSWORD);
+    browser.press("Enter");
+    browser.wait_for_text("main", "No recordings yet");
+
+    let recorded = json!({ "room": "talk", "peer": "phone", "record": true });
+    scene::dial(&gateway, &phone, &json!({ "streaming": recorded }));
+    go(&mut browser, "recordings?room=talk");
+    browser.wait_for_text("main tbody", "Recording");
+    go(&mut browser, "calls");
+    browser.click("tr:has-text('2000') button");
+    browser.click("dialog .danger");
+    phone.wait_for("CALL_CLOSED");
+
+    go(&mut browser, "recordings?room=talk");
+    browser.wait_for_text("main tbody", "Ready");
+    browser.click("main tbody button:has-text('Play')");
+    // Up to its end, so that all of it was there and was sound.
+    browser.until("document.querySelector('main audio').ended");
+    assert_eq!(
+        browser.evaluate(
+            "fetch(document.querySelector('main audio').currentSrc, { headers: { Range: 'bytes=0-3' } })
+                .then(async (part) => [part.status, part.headers.get('Content-Type'), await part.text()])"
+        ),
+        json!([206, "audio/ogg; codecs=opus", "OggS"])
+    );
+
+    browser.click("main tbody td a[href^='#/records/']");
+    browser.wait_for_text("main h1", "Call record");
+    browser.wait_for_text("main tbody", "From it");
+    browser.wait_for_text("main .card.flush", "Ready");
+    browser.click("main tbody button:has-text('Delete')");
+    browser.click("dialog .danger");
+    browser.wait_for_text("#notices", "The recording is deleted.");
+    browser.until("document.querySelector('main .card.flush') === null");
+    go(&mut browser, "recordings");
+    browser.wait_for_text("main", "No recordings yet");
+    assert_eq!(browser.evaluate("violations"), json!([]));
+}
+
+#[test]
+fn a_recording_that_cannot_be_played_says_why() {
+    let (_gateway, mut browser) = panel("recordings?app=root");
+    browser.wait_for_text("main tbody", "lobby");
+    browser.wait_for_text("main tbody", "1 · 400 ms");
+    browser.click("main tbody button:has-text('Play')");
+    browser.wait_for_text("#notices", "The recording has no file.");
+    assert_eq!(
+        browser.evaluate("document.querySelector('main .player').hidden"),
+        json!(true)
+    );
+    browser.click("main tbody button:has-text('Delete')");
+    browser.click("dialog .danger");
+    browser.wait_for_text("main", "No recording matches");
+    assert_eq!(changes(&mut browser), json!(["DELETE recordings/a3"]));
+}
+
+#[test]
 fn what_a_caller_or_a_record_says_is_text_and_never_markup() {
     let (_gateway, mut browser) = panel("system");
     browser.evaluate(&format!(
@@ -200,6 +268,7 @@ fn what_a_caller_or_a_record_says_is_text_and_never_markup() {
             fakeAdmin.rooms[0].peers[1].peer = text;
             fakeAdmin.records[0].from_number = text;
             fakeAdmin.records[0].error = text;
+            Object.assign(fakeAdmin.recordings[2], {{ room: text, peer: text, upload_error: text }});
             fakeAdmin.numbers[0] = {{ ...fakeAdmin.numbers[0], number: text, hook: text, ignored: text }};
             fakeAdmin.apps[2].app_id = text;
             Object.assign(fakeAdmin.deliveries[0], {{ event: text, last_error: text, last_response: text, url: text }});
@@ -214,6 +283,7 @@ fn what_a_caller_or_a_record_says_is_text_and_never_markup() {
         "apps",
         "records",
         "records/r0",
+        "recordings",
         "hooks",
         "hooks/h1",
         "system",

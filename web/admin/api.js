@@ -52,10 +52,17 @@ export const post = (parts, body, options = {}) => request('POST', path(parts), 
 export const put = (parts, body, options = {}) => request('PUT', path(parts), { body, ...options });
 export const remove = (parts, options = {}) => request('DELETE', path(parts), options);
 
-/** Resolves to `data`. `open`: a request that needs no session, and asks for none. */
-async function request(method, relative, { body, signal, open = false } = {}) {
+/** Resolves if there is a file at this path, and else says why not. */
+export const check = (parts, { signal } = {}) => request('GET', path(parts), { signal, file: true });
+
+/**
+ * Resolves to `data`. `open`: a request that needs no session, and asks for
+ * none. `file`: the answer is one, and its first byte is enough.
+ */
+async function request(method, relative, { body, signal, open = false, file = false } = {}) {
   for (;;) {
-    const response = await send(method, relative, body, signal);
+    const response = await send(method, relative, { body, signal, file });
+    if (file && response.ok) return undefined;
     const envelope = await response.json().catch(() => null);
     if (response.ok && envelope?.status === true) return envelope.data ?? {};
     const error = failure(response, envelope);
@@ -65,8 +72,8 @@ async function request(method, relative, { body, signal, open = false } = {}) {
   }
 }
 
-async function send(method, relative, body, signal) {
-  const headers = {};
+async function send(method, relative, { body, signal, file }) {
+  const headers = file ? { Range: 'bytes=0-0' } : {};
   if (method !== 'GET' && csrfToken) headers['X-CSRF-Token'] = csrfToken;
   if (method !== 'GET' && method !== 'DELETE') headers['Content-Type'] = 'application/json';
   const limits = [AbortSignal.timeout(TIMEOUT_MS), signal].filter(Boolean);
@@ -105,6 +112,7 @@ export function sentence(error) {
   const words = {
     CSRF: 'This tab’s session is not the current one. Reload the page and try again.',
     CALL_NOT_FOUND: 'This call is not there any more.',
+    RECORDING_NOT_FOUND: 'This recording is not there any more.',
   };
   if (!(error instanceof ApiError)) return `Something went wrong in this page: ${error?.message ?? error}`;
   return asSentence(words[error.code] ?? error.message);

@@ -34,6 +34,16 @@ export function day(date) {
   return [date.getFullYear(), two(date.getMonth() + 1), two(date.getDate())].join('-');
 }
 
+/** From the beginning of one day a user names to the end of another, in the browser's zone. */
+export function days(from, to) {
+  const start = (text, later) => {
+    const date = new Date(`${text}T00:00:00`);
+    date.setDate(date.getDate() + later);
+    return date.getTime();
+  };
+  return { since: from ? start(from, 0) : null, until: to ? start(to, 1) : null };
+}
+
 /** A point in time as an element that shows the whole of it when hovered. */
 export function fullTime(ms) {
   return ms ? new Date(ms).toLocaleString('en-GB', { dateStyle: 'medium', timeStyle: 'medium' }) : '–';
@@ -67,6 +77,15 @@ export function rate(perSecond) {
 }
 
 export const milliseconds = (ms) => (Number.isFinite(ms) ? `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms` : '–');
+
+/** "1.2 MB". */
+export function bytes(size) {
+  const units = [['GB', 1e9], ['MB', 1e6], ['kB', 1e3]];
+  const [name, unit] = units.find(([, each]) => size >= each) ?? ['B', 1];
+  const amount = size / unit;
+  return `${unit > 1 && amount < 10 ? amount.toFixed(1) : Math.round(amount)} ${name}`;
+}
+
 /** "0.4 %" of a share. */
 export function percent(share) {
   if (!Number.isFinite(share)) return '–';

@@ -13,6 +13,7 @@ import { askForLogin } from './views/login.js';
 import * as number from './views/number.js';
 import * as numbers from './views/numbers.js';
 import * as password from './views/password.js';
+import * as recordings from './views/recordings.js';
 import * as records from './views/records.js';
 import * as system from './views/system.js';
 import * as test from './views/test.js';
@@ -20,7 +21,7 @@ import * as test from './views/test.js';
 /** Views by the first words of the hash; a view shows `rest` of it. */
 const VIEWS = [
   ['calls', calls], ['call', call], ['numbers', numbers], ['number', number], ['test', test], ['apps', apps],
-  ['records', records], ['hooks', hooks], ['system', system], ['password', password],
+  ['records', records], ['recordings', recordings], ['hooks', hooks], ['system', system], ['password', password],
 ];
 
 const $ = (id) => document.getElementById(id);

@@ -197,7 +197,7 @@ export function segments(label, choices, current, chosen) {
   return group;
 }
 
-/** Pages by offset: what is shown of how many, and the ways on. */
+/** Where in a list this page is, and the ways on. */
 export function pager(go) {
   const words = h('span', { class: 'soft', 'aria-live': 'polite' });
   const earlier = button('Previous', () => go(-1), { picture: 'left' });
@@ -212,4 +212,38 @@ export function pager(go) {
       element.classList.toggle('single', !before && !after);
     },
   };
+}
+
+/**
+ * Pages that follow each other by cursor: `load(cursor)` fetches one, with the
+ * cursor of the `next`; `show(data)` puts it on the page.
+ */
+export function cursorPages({ load, show }) {
+  /** Where the pages before this one began. */
+  const earlier = [];
+  let here = null;
+  let next = null;
+  let asked = 0;
+  const refresh = async () => {
+    asked += 1;
+    const turn = asked;
+    const data = await load(here);
+    // Another page, or another search, was asked for meanwhile.
+    if (turn !== asked) return;
+    next = data.next ?? null;
+    show(data);
+    const said = earlier.length > 0 ? `Page ${earlier.length + 1}` : next !== null ? 'The newest' : '';
+    bar.show({ said, before: earlier.length > 0, after: next !== null });
+  };
+  const bar = pager((way) => {
+    if (way > 0) earlier.push(here);
+    here = way > 0 ? next : earlier.pop() ?? null;
+    refresh().then(() => scrollTo(0, 0), complain);
+  });
+  const first = () => {
+    earlier.length = 0;
+    here = null;
+    return refresh();
+  };
+  return { element: bar.element, refresh, first };
 }

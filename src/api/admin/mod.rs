@@ -8,6 +8,7 @@
 //! | `apps`, `numbers`, `number_test` | the number book |
 //! | `registrations` | where numbers are registered |
 //! | `calls` | calls and rooms of all apps |
+//! | `records`, `recordings`, `hooks` | what is left of calls |
 //! | `system` | what the gateway is, does, and should be told of |
 //! | `live` | server-sent events with what goes on |
 
@@ -19,7 +20,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post, put};
+use axum::routing::{delete, get, post, put};
 use tokio::sync::Semaphore;
 
 use crate::config::{self, KeptSecret, RootSecretError};
@@ -39,6 +40,7 @@ mod number_test;
 mod numbers;
 mod page;
 mod password;
+mod recordings;
 mod records;
 mod registrations;
 mod sessions;
@@ -169,6 +171,9 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/records", get(records::list))
         .route("/records.csv", get(records::csv))
         .route("/records/{call_id}", get(records::one))
+        .route("/recordings", get(recordings::list))
+        .route("/recordings/{recording_id}", delete(recordings::remove))
+        .route("/recordings/{recording_id}/audio", get(recordings::audio))
         .route("/hooks", get(hooks::list))
         .route("/hooks/{id}", get(hooks::one).delete(hooks::discard))
         .route("/hooks/{id}/retry", post(hooks::retry))

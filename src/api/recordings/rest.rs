@@ -196,7 +196,8 @@ pub fn read_query(parts: &Parts, app: Option<&AppId>) -> Result<Filter, ApiError
                 filter.before = Some(cursor.map_err(|error| ApiError::field("cursor", error))?);
             }
             unknown => {
-                let problem = format!("is unknown here; there are {PARAMETERS}");
+                let also = if app.is_none() { "app, " } else { "" };
+                let problem = format!("is unknown here; there are {also}{PARAMETERS}");
                 return Err(ApiError::field(unknown, problem));
             }
         }

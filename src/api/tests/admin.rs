@@ -5,14 +5,14 @@ use super::*;
 const PASSWORD: &str = "a long enough password";
 
 /// An administrator's browser: its cookie and its CSRF token.
-struct Browser<'g> {
+pub(super) struct Browser<'g> {
     gateway: &'g Gateway,
     cookie: String,
-    csrf: String,
+    pub(super) csrf: String,
 }
 
 impl<'g> Browser<'g> {
-    fn of(gateway: &'g Gateway) -> Self {
+    pub(super) fn of(gateway: &'g Gateway) -> Self {
         Browser {
             gateway,
             cookie: String::new(),
@@ -21,7 +21,7 @@ impl<'g> Browser<'g> {
     }
 
     /// The first administrator: sets the password with the setup code.
-    async fn first(gateway: &'g Gateway) -> Self {
+    pub(super) async fn first(gateway: &'g Gateway) -> Self {
         let mut browser = Browser::of(gateway);
         let code = gateway.api.setup_code().unwrap().value;
         let body = json!({ "code": code, "password": PASSWORD });
@@ -30,7 +30,7 @@ impl<'g> Browser<'g> {
         browser
     }
 
-    fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+    pub(super) fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         let url = format!("http://{}/admin/api{path}", self.gateway.address);
         let mut request = self.gateway.http.request(method, url);
         if !self.cookie.is_empty() {
@@ -73,11 +73,11 @@ impl<'g> Browser<'g> {
         (status, answer)
     }
 
-    async fn get(&self, path: &str) -> (u16, Value) {
+    pub(super) async fn get(&self, path: &str) -> (u16, Value) {
         Self::sent(self.request(Method::GET, path)).await
     }
 
-    async fn send(&self, method: Method, path: &str, body: Value) -> (u16, Value) {
+    pub(super) async fn send(&self, method: Method, path: &str, body: Value) -> (u16, Value) {
         let request = self
             .request(method, path)
             .header("X-CSRF-Token", &self.csrf)
@@ -101,7 +101,7 @@ impl JsonBody for reqwest::RequestBuilder {
     }
 }
 
-fn refusal(answer: &(u16, Value)) -> (u16, &str) {
+pub(super) fn refusal(answer: &(u16, Value)) -> (u16, &str) {
     (answer.0, answer.1["error"].as_str().unwrap_or("none"))
 }
 

@@ -1,5 +1,6 @@
 //! Recordings over REST and as events.
 
+use super::admin::{Browser, refusal};
 use super::*;
 use crate::ids::RecordingId;
 use crate::recording::{Recording, RecordingStart};
@@ -315,5 +316,70 @@ async fn a_recording_that_is_too_old_is_removed_with_its_file() {
             .count(),
         0
     );
+    gateway.end().await;
+}
+
+#[tokio::test]
+async fn an_administrator_finds_hears_and_removes_the_recordings_of_all_apps() {
+    let gateway = Gateway::start(Vec::new()).await;
+    let mut admin = Browser::first(&gateway).await;
+    let id = gateway.recorded("lobby").await;
+    let other = gateway.recorded("hall").await;
+    for (query, expected) in [
+        ("?room=lobby", 1),
+        ("?app=acme", 2),
+        ("?app=root", 0),
+        ("?limit=1", 1),
+    ] {
+        let (status, answer) = admin.get(&format!("/recordings{query}")).await;
+        assert_eq!(status, 200, "{answer}");
+        let found = answer["data"]["recordings"].as_array().unwrap();
+        assert_eq!(found.len(), expected, "{query}");
+        if query == "?room=lobby" {
+            assert_eq!(found[0]["recording_id"], id.to_string());
+            assert_eq!(found[0]["app_id"], "acme");
+        }
+    }
+    let answer = admin.get("/recordings?rom=lobby").await;
+    assert_eq!(refusal(&answer), (400, "BAD_REQUEST"));
+
+    let audio = format!("/recordings/{id}/audio");
+    let request = admin.request(Method::GET, &audio);
+    let part = request.header("Range", "bytes=0-43").send();
+    let part = soon("a part", part).await.unwrap();
+    assert_eq!(part.status(), 206);
+    let headers = part.headers();
+    assert_eq!(headers["content-range"], "bytes 0-43/32044");
+    assert_eq!(headers["content-type"], "audio/wav");
+    assert_eq!(headers["cache-control"], "no-store");
+    let (_, _, whole) = gateway.audio(id, &[]).await;
+    assert!(part.bytes().await.unwrap() == whole[..44]);
+    let unknown = format!("/recordings/{}/audio", RecordingId(7));
+    let answer = admin.get(&unknown).await;
+    assert_eq!(refusal(&answer), (404, "RECORDING_NOT_FOUND"));
+
+    let path = format!("/recordings/{id}");
+    let stranger = Browser::of(&gateway);
+    for path in ["/recordings", &audio] {
+        let answer = stranger.get(path).await;
+        assert_eq!(refusal(&answer), (401, "NOT_LOGGED_IN"), "{path}");
+    }
+    let answer = stranger.send(Method::DELETE, &path, json!({})).await;
+    assert_eq!(refusal(&answer), (401, "NOT_LOGGED_IN"));
+    // An app's secret opens nothing here.
+    let (status, _) = gateway.get("/admin/api/recordings", ACME).await;
+    assert_eq!(status, 401);
+    let token = std::mem::replace(&mut admin.csrf, "made up".to_string());
+    let answer = admin.send(Method::DELETE, &path, json!({})).await;
+    assert_eq!(refusal(&answer), (403, "CSRF"));
+    admin.csrf = token;
+    assert_eq!(gateway.audio(id, &[]).await.0, 200);
+
+    let (status, answer) = admin.send(Method::DELETE, &path, json!({})).await;
+    assert_eq!(status, 200, "{answer}");
+    let answer = admin.send(Method::DELETE, &path, json!({})).await;
+    assert_eq!(refusal(&answer), (404, "RECORDING_NOT_FOUND"));
+    assert_eq!(gateway.audio(id, &[]).await.0, 404);
+    assert_eq!(gateway.audio(other, &[]).await.0, 200);
     gateway.end().await;
 }

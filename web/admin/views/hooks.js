@@ -3,7 +3,7 @@
 import { get, post, remove } from '../api.js';
 import { ago, badge, button, empty, facts, fill, h, setText, table } from '../dom.js';
 import { count, fullTime, relative, time } from '../format.js';
-import { complain, confirm, notify, pager, segments } from '../ui.js';
+import { complain, confirm, cursorPages, notify, segments } from '../ui.js';
 
 export const SECTION = 'hooks';
 const LIMIT = 50;
@@ -20,37 +20,23 @@ function stateWord({ state, attempts, last_error: error }) {
 export async function show(view) {
   if (view.rest[0]) return one(view, view.rest[0]);
   const query = { state: '', app: '', call: '', ...view.query };
-  /** Where the pages before this one began. */
-  const earlier = [];
-  let before = null;
-  let next = null;
   const place = h('div', { class: 'card flush' });
   const summary = h('p', { class: 'soft', role: 'status' });
-  const refresh = async () => {
-    const data = await get('hooks', { state: query.state, app: query.app, call_id: query.call, limit: LIMIT, before }, { signal: view.signal });
-    if (data.deliveries.length === 0) fill(place, nothing(query));
-    else {
-      if (list.element.parentNode !== place) fill(place, list.element);
-      list.show(data.deliveries);
-    }
-    if (data.counts) setText(summary, `${count(data.counts.pending)} on their way · ${count(data.counts.dead)} given up`);
-    next = data.next ?? null;
-    const said = earlier.length > 0 ? `Page ${earlier.length + 1}` : next !== null ? 'The newest' : '';
-    pages.show({ said, before: earlier.length > 0, after: next !== null });
-  };
-  const again = () => refresh().catch(complain);
+  const again = () => pages.refresh().catch(complain);
   const list = table({ caption: 'Hook deliveries', key: (delivery) => delivery.id, columns: columns(again) });
-  const pages = pager((way) => {
-    if (way > 0) earlier.push(before);
-    before = way > 0 ? next : earlier.pop() ?? null;
-    again();
+  const pages = cursorPages({
+    load: (before) => get('hooks', { state: query.state, app: query.app, call_id: query.call, limit: LIMIT, before }, { signal: view.signal }),
+    show: ({ deliveries, counts }) => {
+      if (counts) setText(summary, `${count(counts.pending)} on their way · ${count(counts.dead)} given up`);
+      if (deliveries.length === 0) return fill(place, nothing(query));
+      if (list.element.parentNode !== place) fill(place, list.element);
+      return list.show(deliveries);
+    },
   });
   const choose = (state) => {
     query.state = state;
-    earlier.length = 0;
-    before = null;
     view.setQuery(query);
-    again();
+    pages.first().catch(complain);
   };
   fill(place, h('p', { class: 'loading' }, 'Loading…'));
   view.root.append(view.head('Hook deliveries'),
@@ -58,13 +44,13 @@ export async function show(view) {
       query.call && h('p', { class: 'chip' }, 'of call ', h('code', {}, query.call.slice(0, 12)), ' ', h('a', { href: '#/hooks' }, 'Show all'))),
     place, pages.element);
   try {
-    await refresh();
+    await pages.refresh();
   } catch (error) {
     if (error.status !== 404) throw error;
     fill(place, empty('This gateway keeps no hook deliveries', 'They are off in its configuration.'));
     return undefined;
   }
-  view.every(REFRESH_MS, refresh);
+  view.every(REFRESH_MS, pages.refresh);
   return undefined;
 }
 

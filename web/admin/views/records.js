@@ -2,50 +2,37 @@
 
 import { address, get } from '../api.js';
 import { badge, button, empty, facts, fill, h, icon, spoken, table } from '../dom.js';
-import { RESULT_NAMES, callResult, clock, day, endReason, fullTime, security, sipCode, time } from '../format.js';
-import { complain, field, pager, searchBox, select } from '../ui.js';
+import { RESULT_NAMES, callResult, clock, day, days, endReason, fullTime, security, sipCode, time } from '../format.js';
+import { complain, cursorPages, field, searchBox, select } from '../ui.js';
 import { legFigures, qualityNote } from './call.js';
 import { stateOf } from './calls.js';
+import { ofCall as recordingsOf } from './recordings.js';
 
 export const SECTION = 'records';
 const LIMIT = 50;
-const DAY_MS = 86_400_000;
 
 export async function show(view) {
   if (view.rest[0]) return one(view, view.rest[0]);
   const query = { number: '', from: '', to: '', direction: '', result: '', app: '', ...view.query };
-  /** Where the pages before this one began. */
-  const earlier = [];
-  let before = null;
-  let next = null;
-
   const place = h('div', { class: 'card flush' });
   const list = table({ caption: 'Call records', key: (record) => record.call_id, columns: COLUMNS });
   const csv = h('a', { class: 'button quiet', download: `ringwire-calls-${day(new Date())}.csv` }, icon('down'), h('span', {}, 'CSV'));
-  const pages = pager((way) => {
-    if (way > 0) earlier.push(before);
-    before = way > 0 ? next : earlier.pop() ?? null;
-    load().then(() => scrollTo(0, 0), complain);
-  });
-  const load = async () => {
-    const asked = filters(query);
-    csv.href = address('records.csv', asked);
-    const data = await get('records', { ...asked, limit: LIMIT, cursor: before }, { signal: view.signal });
-    next = data.next ?? null;
-    if (data.records.length === 0) fill(place, nothing(query));
-    else {
+  const pages = cursorPages({
+    load: (cursor) => {
+      const asked = filters(query);
+      csv.href = address('records.csv', asked);
+      return get('records', { ...asked, limit: LIMIT, cursor }, { signal: view.signal });
+    },
+    show: ({ records }) => {
+      if (records.length === 0) return fill(place, nothing(query));
       if (list.element.parentNode !== place) fill(place, list.element);
-      list.show(data.records);
-    }
-    const said = earlier.length > 0 ? `Page ${earlier.length + 1}` : next ? 'The newest' : '';
-    pages.show({ said, before: earlier.length > 0, after: next !== null });
-  };
+      return list.show(records);
+    },
+  });
   const change = (values) => {
     Object.assign(query, values);
     view.setQuery(query);
-    earlier.length = 0;
-    before = null;
-    load().catch(complain);
+    pages.first().catch(complain);
   };
   const pick = (name, label, input) => {
     input.addEventListener('change', () => change({ [name]: input.value }));
@@ -53,7 +40,7 @@ export async function show(view) {
   };
   fill(place, h('p', { class: 'loading' }, 'Loading…'));
   view.root.append(
-    view.head('Call records', button('Refresh', () => load().catch(complain), { picture: 'again' }), csv),
+    view.head('Call records', button('Refresh', () => pages.refresh().catch(complain), { picture: 'again' }), csv),
     h('div', { class: 'filters' },
       searchBox('Search by number', query.number, (number) => change({ number }), 'Calling or called number'),
       pick('from', 'From', h('input', { type: 'date', value: query.from })),
@@ -62,7 +49,7 @@ export async function show(view) {
       pick('result', 'Result', select([['', 'Any'], ...RESULT_NAMES], query.result))),
     place, pages.element);
   try {
-    await load();
+    await pages.refresh();
   } catch (error) {
     if (error.status !== 404) throw error;
     fill(place, empty('This gateway keeps no call records', 'Records are off in its configuration.'));
@@ -70,11 +57,7 @@ export async function show(view) {
   return undefined;
 }
 
-/** The day a user names begins and ends in the browser's zone. */
-function filters({ number, from, to, direction, result, app }) {
-  const start = (text) => (text ? new Date(`${text}T00:00:00`).getTime() : null);
-  return { number, direction, result, app, since: start(from), until: to ? start(to) + DAY_MS : null };
-}
+const filters = ({ number, from, to, direction, result, app }) => ({ number, direction, result, app, ...days(from, to) });
 
 const COLUMNS = [
   { label: 'Began', className: 'when', text: (record) => time(record.created_ms) },
@@ -141,7 +124,8 @@ async function one(view, id) {
         ['Call id', h('code', {}, record.call_id)],
         ['SIP Call-ID', record.sip_call_id && h('code', {}, record.sip_call_id)],
       ])),
-    h('section', { class: 'card' }, h('h2', {}, 'Sound'), legFigures(record.media), qualityNote()));
+    h('section', { class: 'card' }, h('h2', {}, 'Sound'), legFigures(record.media), qualityNote()),
+    recordingsOf(view, id));
 }
 
 function nothing({ number, from, to, direction, result }) {
