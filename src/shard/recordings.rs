@@ -6,6 +6,7 @@ use crate::call::room::{RecordingAbout, RecordingDesk};
 use crate::config;
 use crate::ids::RecordingId;
 use crate::recording::{Recorder, Recording, RecordingStart};
+use crate::sound::file::Channels;
 use crate::sound::format::SampleRate;
 
 /// Hands frames of rooms to the recorder, recording by recording.
@@ -28,13 +29,18 @@ impl Desk {
 
 impl RecordingDesk for Desk {
     fn start(&mut self, about: RecordingAbout) -> Result<RecordingId, String> {
+        // A whole room has one side; a second channel would be silent.
+        let channels = match about.call {
+            Some(_) => self.settings.channels,
+            None => Channels::Mono,
+        };
         let start = RecordingStart {
             app: about.app,
             call: about.call,
             room: about.room,
             peer: about.peer,
             format: self.settings.format,
-            channels: self.settings.channels,
+            channels,
             started_ms: about.started_ms,
         };
         let recording = self.recorder.start(start).map_err(|why| why.to_string())?;
