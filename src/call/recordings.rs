@@ -56,6 +56,8 @@ pub trait RecordingDesk: Send {
         left: &[i16],
         right: Option<&[i16]>,
     );
+    /// Whether it has ended by itself: its disk is full, for example.
+    fn is_over(&self, id: RecordingId) -> bool;
     /// What follows is not to be recorded.
     fn pause(&mut self, id: RecordingId, index: u64);
     /// What follows is to be recorded again.

@@ -75,6 +75,7 @@ enum Said {
     Finished(PlayId),
     Key(LegId, DtmfEvent),
     DeadAir(LegId, Alarm<()>),
+    RecordingOver(RecordingId),
 }
 
 /// Where a conference's sound goes: through the leg table to the sockets.
@@ -108,6 +109,10 @@ impl<S: FnMut(MediaPort, Option<SocketAddr>, &[u8])> Outlet for RoomOutlet<'_, S
         let (Some(recording), Some(desk)) = (found, self.desk.as_mut()) else {
             return;
         };
+        if desk.is_over(recorded.recording) {
+            self.said.push(Said::RecordingOver(recorded.recording));
+            return;
+        }
         let first = *recording.first_tick.get_or_insert(recorded.tick);
         let index = recorded.tick.saturating_sub(first);
         recording.frames = index + 1;
@@ -259,6 +264,8 @@ impl Rooms {
                         self.key_pressed(now, call, key, KeyWay::Tone);
                     }
                 }
+                // Whoever is recorded no more is not told that he is.
+                Said::RecordingOver(id) => self.stop_recording(now, id),
                 Said::DeadAir(leg, alarm) => {
                     if let Some(&call) = self.by_leg.get(&leg) {
                         self.dead_air(now, call, alarm);

@@ -1,6 +1,7 @@
 //! Rooms that are relayed, mixed, played to, keyed and recorded.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,18 +15,21 @@ const EVENTS: Codec = Codec::TelephoneEvent(8000);
 
 /// What a desk was told, in a word each.
 #[derive(Clone, Default)]
-struct Book(Arc<Mutex<VecDeque<String>>>);
+struct Book {
+    notes: Arc<Mutex<VecDeque<String>>>,
+    over: Arc<AtomicBool>,
+}
 
 impl Book {
     fn note(&self, what: String) {
-        let mut notes = self.0.lock().unwrap();
+        let mut notes = self.notes.lock().unwrap();
         if notes.back() != Some(&what) {
             notes.push_back(what);
         }
     }
 
     fn notes(&self) -> Vec<String> {
-        self.0.lock().unwrap().drain(..).collect()
+        self.notes.lock().unwrap().drain(..).collect()
     }
 }
 
@@ -44,6 +48,10 @@ impl RecordingDesk for Book {
         _right: Option<&[i16]>,
     ) {
         self.note("frames".to_owned());
+    }
+
+    fn is_over(&self, _id: RecordingId) -> bool {
+        self.over.load(Ordering::Relaxed)
     }
 
     fn pause(&mut self, _id: RecordingId, index: u64) {
@@ -241,6 +249,29 @@ fn a_call_is_recorded_from_its_connection_on_paused_resumed_and_stopped() {
         CallReply::Refused(CallError::NotRecording)
     ));
     assert_eq!(house.rooms.conferences(), 0);
+}
+
+#[test]
+fn a_recording_that_ends_by_itself_is_forgotten_and_may_begin_anew() {
+    let mut house = House::new();
+    let book = Book::default();
+    house.rooms.set_recording_desk(Box::new(book.clone()));
+    house.come(1, "r", &[Codec::Pcma, EVENTS]);
+    let room = stream("r", "").room;
+    let record = || SoundRequest::Record {
+        room: room.clone(),
+        call: Some(call(1)),
+    };
+    house.ask_sound(record());
+    house.sound(100);
+    book.over.store(true, Ordering::Relaxed);
+    house.sound(20);
+    assert_eq!(book.notes(), ["start r peer1", "frames", "stop after 6"]);
+    assert_eq!(house.rooms.conferences(), 0, "nobody is listened to");
+    assert!(house.rooms.recordings.is_empty());
+    book.over.store(false, Ordering::Relaxed);
+    let again = house.ask_sound(record());
+    assert!(matches!(again, CallReply::Recording(_)), "{again:?}");
 }
 
 #[test]

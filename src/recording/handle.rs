@@ -1,6 +1,6 @@
 //! What a shard holds: a queue that takes frames without ever waiting.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::Thread;
 
@@ -60,7 +60,12 @@ pub struct Recording {
     /// Frames that found no room and of which the writer does not know yet.
     lost: Option<Lost>,
     stopped: bool,
+    over: Over,
 }
+
+/// Set by the writer once a recording takes no more frames, whoever still sends
+/// some.
+pub(super) type Over = Arc<AtomicBool>;
 
 /// Frames from one index to before another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +81,10 @@ pub(super) struct Message {
 }
 
 pub(super) enum What {
-    Start(Box<RecordingStart>),
+    Start {
+        start: Box<RecordingStart>,
+        over: Over,
+    },
     Frame(Frame),
     Lost(Lost),
     Pause {
@@ -124,9 +132,13 @@ impl Recorder {
     pub fn start(&self, start: RecordingStart) -> Result<Recording, StartRefused> {
         let id = RecordingId(rand::random());
         let lane = &self.lanes[(id.0 % self.lanes.len() as u128) as usize];
+        let over = Over::default();
         let message = Message {
             id,
-            what: What::Start(Box::new(start)),
+            what: What::Start {
+                start: Box::new(start),
+                over: over.clone(),
+            },
         };
         lane.queue.push(message).map_err(|_| StartRefused)?;
         // A writer without recordings sleeps.
@@ -136,6 +148,7 @@ impl Recorder {
             lane: lane.clone(),
             lost: None,
             stopped: false,
+            over,
         })
     }
 }
@@ -144,6 +157,12 @@ impl Recording {
     /// Its id.
     pub fn id(&self) -> RecordingId {
         self.id
+    }
+
+    /// Whether it has ended without being stopped: it has failed, or its file
+    /// is as long as can be. Its event says which; frames are of no use to it.
+    pub fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
     }
 
     /// Adds a frame of 20 ms. `index` counts frames since the start by the

@@ -277,8 +277,9 @@ fn below_the_minimum_of_free_space_nothing_is_recorded() {
         .start(start(FileFormat::Wav))
         .unwrap();
     recording.frame(0, RATE, &[100; 320], None);
-    recording.stop(1);
     let row = house.over();
+    assert!(recording.is_over());
+    recording.stop(1);
     assert_eq!(
         (row.state, row.reason.as_deref()),
         (State::Failed, Some("disk_full"))
@@ -323,6 +324,7 @@ fn on_a_full_disk() {
         recording.frame(index, RATE, &[100; 320], None);
     }
     let row = house.over();
+    assert!(recording.is_over());
     assert_eq!(
         (row.state, row.reason.as_deref()),
         (State::Failed, Some("disk_full"))

@@ -16,7 +16,7 @@ use crate::store::recordings;
 
 use super::counters::count;
 use super::ending::{self, Ended};
-use super::handle::{Lane, Message, Recorder, RecordingStart, What};
+use super::handle::{Lane, Message, Over, Recorder, RecordingStart, What};
 use super::track::Track;
 use super::{Shared, lock};
 
@@ -114,6 +114,7 @@ struct Work {
 struct Open {
     start: Box<RecordingStart>,
     track: Track<File>,
+    over: Over,
 }
 
 impl Work {
@@ -147,7 +148,7 @@ impl Work {
     fn take(&mut self, lane: &Lane, message: Message) {
         let Message { id, what } = message;
         let what = match what {
-            What::Start(start) => return self.start(id, start),
+            What::Start { start, over } => return self.start(id, start, over),
             What::Stop { frames } => return self.stop(id, frames),
             other => other,
         };
@@ -164,14 +165,14 @@ impl Work {
             What::Lost(lost) => open.track.lost(lost),
             What::Pause { index } => open.track.pause(index),
             What::Resume { index } => open.track.resume(index),
-            What::Start(_) | What::Stop { .. } => Ok(()),
+            What::Start { .. } | What::Stop { .. } => Ok(()),
         };
         if let Err(problem) = result {
             self.fail(id, &problem);
         }
     }
 
-    fn start(&mut self, id: RecordingId, start: Box<RecordingStart>) {
+    fn start(&mut self, id: RecordingId, start: Box<RecordingStart>, over: Over) {
         let row = ending::begun(id, &start);
         count(&self.shared.counters.started);
         let written = row.clone();
@@ -192,9 +193,10 @@ impl Work {
         match opened {
             Ok(track) => {
                 active(&self.shared.counters.active, 1);
-                self.tracks.insert(id, Open { start, track });
+                self.tracks.insert(id, Open { start, track, over });
             }
             Err(problem) => {
+                over.store(true, Ordering::Relaxed);
                 let ended = Ended::failed_at_once(id, start, ending::reason(&problem));
                 self.hand_over(ended);
             }
@@ -214,6 +216,7 @@ impl Work {
         let Some(open) = self.tracks.remove(&id) else {
             return;
         };
+        open.over.store(true, Ordering::Relaxed);
         match problem {
             // All the format has room for is there.
             FileError::Full => self.end(id, open, Ok(())),

@@ -63,6 +63,10 @@ impl RecordingDesk for Desk {
         }
     }
 
+    fn is_over(&self, id: RecordingId) -> bool {
+        self.under_way.get(&id).is_none_or(Recording::is_over)
+    }
+
     fn pause(&mut self, id: RecordingId, index: u64) {
         if let Some(recording) = self.under_way.get_mut(&id) {
             recording.pause(index);
