@@ -56,6 +56,7 @@ mod notify;
 mod outgoing_end;
 mod placement;
 mod protobuf;
+mod recording;
 mod records;
 mod refusals;
 mod registration;

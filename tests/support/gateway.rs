@@ -16,6 +16,9 @@ use super::{PATIENCE, Ports, eventually, within};
 /// The secret of the root app in every test.
 pub const ROOT_SECRET: &str = "root-secret-of-the-tests";
 
+/// The program.
+const GATEWAY: &str = env!("CARGO_BIN_EXE_ringwire");
+
 /// The media backend to ask for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Backend {
@@ -38,6 +41,7 @@ pub struct Settings {
     sync: String,
     rooms: String,
     environment: Vec<(&'static str, String)>,
+    recordings_disk: Option<&'static str>,
 }
 
 impl Settings {
@@ -118,6 +122,14 @@ impl Settings {
         self
     }
 
+    /// Recordings have a disk of their own of this size, such as `256k`, in a
+    /// mount namespace of the gateway's: nobody else sees it.
+    #[allow(dead_code)] // `tests/peers` asks for it, not every program does.
+    pub fn recordings_disk(mut self, size: &'static str) -> Self {
+        self.recordings_disk = Some(size);
+        self
+    }
+
     /// Lines of `[sync]`.
     pub fn sync(mut self, lines: &str) -> Self {
         self.sync = lines.to_owned();
@@ -157,6 +169,7 @@ pub struct Gateway {
     child: Child,
     directory: TempDir,
     environment: Vec<(&'static str, String)>,
+    recordings_disk: Option<&'static str>,
     http: SocketAddr,
     sip: SocketAddr,
     api: Api,
@@ -181,6 +194,7 @@ impl Gateway {
             sync: String::new(),
             rooms: String::new(),
             environment: Vec::new(),
+            recordings_disk: None,
         }
     }
 
@@ -209,6 +223,7 @@ impl Gateway {
             sync,
             rooms,
             environment,
+            recordings_disk,
             ..
         } = settings;
         let text = format!(
@@ -230,12 +245,13 @@ impl Gateway {
             rtp.end(),
         );
         std::fs::write(directory.path().join("gateway.toml"), text).expect("the configuration");
-        let child = spawn(directory.path(), &environment);
+        let child = spawn(directory.path(), &environment, recordings_disk);
         let api = Api::new(&format!("http://{http}"), Some(ROOT_SECRET));
         let mut gateway = Self {
             child,
             directory,
             environment,
+            recordings_disk,
             http,
             sip,
             api,
@@ -273,7 +289,11 @@ impl Gateway {
 
     /// The same, and whoever comes before it is ready sees it start.
     pub fn start_without_waiting(&mut self) {
-        self.child = spawn(self.directory.path(), &self.environment);
+        self.child = spawn(
+            self.directory.path(),
+            &self.environment,
+            self.recordings_disk,
+        );
     }
 
     /// Its data directory.
@@ -466,13 +486,21 @@ impl Gateway {
 
 /// The gateway with the configuration in this directory; the log goes there
 /// too.
-fn spawn(directory: &Path, environment: &[(&'static str, String)]) -> Child {
+fn spawn(
+    directory: &Path,
+    environment: &[(&'static str, String)],
+    recordings_disk: Option<&str>,
+) -> Child {
     let log = OpenOptions::new()
         .create(true)
         .append(true)
         .open(directory.join("log"))
         .expect("the log");
-    Command::new(env!("CARGO_BIN_EXE_ringwire"))
+    let mut command = match recordings_disk {
+        None => Command::new(GATEWAY),
+        Some(size) => with_recordings_disk(&directory.join("data/recordings"), size),
+    };
+    command
         .arg("--config")
         .arg(directory.join("gateway.toml"))
         .current_dir(directory)
@@ -482,6 +510,20 @@ fn spawn(directory: &Path, environment: &[(&'static str, String)]) -> Child {
         .stderr(log)
         .spawn()
         .expect("the gateway starts")
+}
+
+/// The gateway, but for its arguments, with a disk of this size there. Each
+/// program makes way for the next, so that the process is the gateway.
+fn with_recordings_disk(at: &Path, size: &str) -> Command {
+    let mount = "mkdir -p -m 700 \"$1\" && mount -t tmpfs -o size=\"$2\",mode=700 none \"$1\" \
+                 && shift 2 && exec \"$@\"";
+    super::require_program("unshare");
+    let mut command = Command::new("unshare");
+    command
+        .args(["--map-root-user", "--mount", "sh", "-c", mount, "sh"])
+        .arg(at)
+        .args([size, GATEWAY]);
+    command
 }
 
 /// What `POST /call/outgoing` answered.

@@ -22,6 +22,15 @@ pub struct Reply {
     pub body: Value,
 }
 
+/// A file that the gateway answered with.
+#[allow(dead_code)] // As what makes it.
+#[derive(Debug)]
+pub struct Download {
+    pub status: u16,
+    pub headers: reqwest::header::HeaderMap,
+    pub bytes: Vec<u8>,
+}
+
 impl Api {
     pub fn new(base: &str, token: Option<&str>) -> Self {
         // Never spoken, but the client asks for one. An error says that there
@@ -115,6 +124,30 @@ impl Api {
             request = request.header("Content-Type", content_type).body(text);
         }
         answer(request)
+    }
+
+    /// Fetches what is no text, with further headers.
+    #[allow(dead_code)] // `tests/peers` asks for it, not every program does.
+    #[track_caller]
+    pub fn download(&self, path: &str, headers: &[(&str, &str)]) -> Download {
+        let mut request = self.client.get(format!("{}{path}", self.base));
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let fetched = RUNTIME.block_on(async {
+            let response = request.send().await?;
+            let (status, headers) = (response.status().as_u16(), response.headers().clone());
+            let bytes = response.bytes().await?.to_vec();
+            Ok::<_, reqwest::Error>(Download {
+                status,
+                headers,
+                bytes,
+            })
+        });
+        fetched.unwrap_or_else(|error| panic!("GET {path}: {error}"))
     }
 
     /// Posts a file.

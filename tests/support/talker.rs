@@ -331,9 +331,7 @@ impl Talker {
         let samples = self.decode(recent);
         let samples = &samples[samples.len() / 2..];
         let codec = self.end.lock().expect("an end").codec;
-        let rate = f64::from(codec.native_rate().hertz());
-        let audible = |tone: &&u32| amplitude(samples, f64::from(**tone), rate) > AUDIBLE;
-        tones.iter().filter(audible).copied().collect()
+        tones_in(samples, codec.native_rate().hertz(), tones)
     }
 
     /// Waits until of `all` exactly `wanted` are heard.
@@ -369,6 +367,12 @@ pub fn payload_type(codec: AudioCodec) -> u8 {
         AudioCodec::G722 => 9,
         AudioCodec::Opus(_) => 107,
     }
+}
+
+/// Which of these tones are in the samples.
+pub fn tones_in(samples: &[i16], rate: u32, tones: &[u32]) -> Vec<u32> {
+    let audible = |tone: &&u32| amplitude(samples, f64::from(**tone), rate.into()) > AUDIBLE;
+    tones.iter().filter(audible).copied().collect()
 }
 
 /// How strong a tone is in the samples.
