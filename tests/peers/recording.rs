@@ -183,7 +183,9 @@ fn act(gateway: &Gateway, path: &str, action: &str) -> String {
 #[track_caller]
 fn over(gateway: &Gateway, id: &str) -> Value {
     eventually("the recording is over", || {
-        let row = gateway.api().get(&format!("/recordings/{id}")).data();
+        // One that has just begun may not be found yet.
+        let reply = gateway.api().get(&format!("/recordings/{id}"));
+        let row = (reply.status != 404).then(|| reply.data())?;
         (row["state"] != "recording").then_some(row)
     })
 }
