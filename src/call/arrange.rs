@@ -63,11 +63,9 @@ impl Rooms {
         let playing = conference.is_some_and(|conference| conference.is_playing());
         let recording = room.is_some_and(|sound| !sound.recordings.is_empty());
         let odd = room.is_some_and(|sound| sound.unfit_heard);
-        let keyed = members.iter().any(|member| {
-            let keys = |conference: &crate::sound::conference::Conference| {
-                conference.is_sending_keys(member.leg)
-            };
-            conference.is_some_and(keys)
+        let keyed = conference.is_some_and(|conference| {
+            let mut legs = members.iter().map(|member| member.leg);
+            legs.any(|leg| conference.is_sending_keys(leg))
         });
         let turned = members.iter().any(|member| member.sound.is_turned());
         let unfit = match members[..] {

@@ -63,6 +63,11 @@ impl House {
         }
     }
 
+    /// Pairs that may still be opened; the last opened has this number.
+    pub(super) fn ports_left(&self) -> u32 {
+        self.ports.left
+    }
+
     pub(super) fn ask(&mut self, request: RoomRequest) -> Vec<RoomNotice> {
         self.rooms.handle(self.now, request, &mut self.ports);
         std::iter::from_fn(|| self.rooms.poll_notice()).collect()

@@ -166,36 +166,44 @@ impl Rooms {
                 }
                 continue;
             }
-            let Some(codec) = Codec::from_id(packet.codec).and_then(audio_codec) else {
+            let Some(sent) = Codec::from_id(packet.codec) else {
                 continue;
             };
-            match member.sound.conference {
-                Some(id) => {
-                    if let Some(conference) = self.studio.get_mut(id) {
-                        conference.push(
-                            packet.leg,
-                            Incoming {
-                                arrival: packet.arrival,
-                                ssrc: packet.ssrc,
-                                sequence: packet.sequence,
-                                timestamp: packet.timestamp,
-                                marker: packet.marker,
-                                codec,
-                                payload,
-                            },
-                        );
-                    }
-                }
-                None => self.unfit_heard(now, call),
+            let Some(codec) = audio_codec(sent) else {
+                continue;
+            };
+            let conference = member.sound.conference;
+            if let Some(conference) = conference.and_then(|id| self.studio.get_mut(id)) {
+                conference.push(
+                    packet.leg,
+                    Incoming {
+                        arrival: packet.arrival,
+                        ssrc: packet.ssrc,
+                        sequence: packet.sequence,
+                        timestamp: packet.timestamp,
+                        marker: packet.marker,
+                        codec,
+                        payload,
+                    },
+                );
+            }
+            if packet.unfit {
+                self.unfit_heard(now, call, sent);
             }
         }
         heard.clear();
         self.heard = heard;
     }
 
-    /// A relayed peer has sent what the other cannot take: from now on the
+    /// A relayed peer has sent what the other cannot take, which it may at any
+    /// time (RFC 3264 section 8.3.2): until one of them is described anew the
     /// room is mixed.
-    fn unfit_heard(&mut self, now: Instant, call: CallId) {
+    fn unfit_heard(&mut self, now: Instant, call: CallId, sent: Codec) {
+        // Who is not connected yet takes nothing, and nothing is amiss.
+        let takes = self.codecs_of_others(call);
+        if takes.is_none_or(|takes| takes.contains(&sent)) {
+            return;
+        }
         if let Some(key) = self.room_of(call)
             && let Some(room) = self.rooms.get_mut(&key)
             && !std::mem::replace(&mut room.sound.unfit_heard, true)

@@ -289,3 +289,44 @@ fn a_room_that_ends_while_it_is_recorded_ends_its_recording() {
     assert!(house.told().is_empty());
     assert_eq!((house.rooms.len(), house.rooms.conferences()), (0, 0));
 }
+
+/// RTP of the first to come into the house, as its peer sends it.
+fn packet(house: &mut House, port: u32, codec: Codec, sequence: u16) {
+    let mut slot = [0x55u8; 256];
+    slot[0] = 0x80;
+    slot[1] = codec.usual_payload_type();
+    slot[2..4].copy_from_slice(&sequence.to_be_bytes());
+    slot[4..12].fill(0);
+    let from = SocketAddr::from(([127, 0, 0, 1], 4000));
+    let port = crate::ids::MediaPort(port);
+    let packet = crate::media::Packet::new(port, Some(from), &mut slot, 172);
+    house.rooms.table.process_batch(house.now, &mut [packet]);
+    house.rooms.hear(house.now);
+}
+
+#[test]
+fn a_peer_that_begins_to_send_what_the_other_lacks_makes_a_mixture_until_described_anew() {
+    let mut house = House::new();
+    let both = [Codec::Pcma, Codec::Pcmu, EVENTS];
+    house.come(1, "r", &both);
+    let first = 2 * house.ports_left();
+    packet(&mut house, first, Codec::Pcmu, 1);
+    house.come(2, "r", &[Codec::Pcma, EVENTS]);
+    packet(&mut house, first, Codec::Pcma, 2);
+    assert!(!house.mixed("r"), "what is sent fits");
+    packet(&mut house, first, Codec::Pcmu, 3);
+    assert!(house.mixed("r"));
+    house.connect(1, &[Codec::Pcma, EVENTS]);
+    assert!(!house.mixed("r"));
+}
+
+#[test]
+fn what_is_sent_before_the_other_is_connected_mixes_nothing() {
+    let mut house = House::new();
+    house.come(1, "r", &[Codec::Pcma, EVENTS]);
+    let first = 2 * house.ports_left();
+    house.join(2, "r", "peer2");
+    packet(&mut house, first, Codec::Pcma, 1);
+    assert!(!house.mixed("r"));
+    assert_eq!(house.rooms.conferences(), 0);
+}

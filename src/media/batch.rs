@@ -102,9 +102,12 @@ impl Table {
             Some(from) => self.check_source(i, from)?,
         }
         let restarted = self.account(i, tick, &header)?;
-        if self.receive[i].is_any(receive_state::TAPPED | receive_state::EVENT) {
-            self.hear(now, i, packet, &header);
-            if self.receive[i].sink == NOBODY {
+        let receive = &self.receive[i];
+        let linked = receive.sink != NOBODY;
+        let unfit = linked && mapped == Mapped::NotShared;
+        if unfit || receive.is_any(receive_state::TAPPED | receive_state::EVENT) {
+            self.hear(now, i, packet, &header, unfit);
+            if !linked {
                 return Ok(Verdict::Consumed);
             }
         }

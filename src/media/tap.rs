@@ -1,6 +1,7 @@
 //! Packets whose sound is wanted here: a tapped leg's packets are copied out
-//! before they go on (or in place of going on, where the leg has no sink), and
-//! telephone events of every leg are, because the gateway tells of them.
+//! before they go on (or in place of going on, where the leg has no sink).
+//! Telephone events of every leg are too, because the gateway tells of them,
+//! and what the leg's sink cannot take, because it may have to be coded anew.
 
 use std::time::Instant;
 
@@ -33,6 +34,8 @@ pub struct Heard {
     pub timestamp: u32,
     /// The marker bit: first of a talkspurt, or of an event.
     pub marker: bool,
+    /// The leg is linked to one that cannot take it.
+    pub unfit: bool,
     start: usize,
     end: usize,
 }
@@ -84,7 +87,14 @@ impl Table {
     }
 
     /// Copies one packet that came in on the leg.
-    pub(super) fn hear(&mut self, now: Instant, i: usize, packet: &Packet<'_>, header: &Header) {
+    pub(super) fn hear(
+        &mut self,
+        now: Instant,
+        i: usize,
+        packet: &Packet<'_>,
+        header: &Header,
+        unfit: bool,
+    ) {
         let leg = self.leg_id(i);
         let remote = self.cold.get(i).and_then(|cold| cold.remote.as_ref());
         let known = remote.and_then(|remote| {
@@ -109,6 +119,7 @@ impl Table {
             sequence: header.sequence,
             timestamp: header.timestamp,
             marker: header.marker,
+            unfit,
             start,
             end: start + payload.len(),
         });

@@ -4,6 +4,9 @@ use super::*;
 use crate::media::packet::SLOT_SIZE;
 use crate::media::{HeardPackets, OwnPayload};
 
+/// A codec that nobody else has.
+const OTHER: CodecId = CodecId(3);
+
 impl Bench {
     fn heard(&mut self) -> Vec<(LegId, u16, CodecId, usize)> {
         let mut heard = HeardPackets::default();
@@ -132,4 +135,23 @@ fn our_stream_goes_on_where_another_clock_was_agreed() {
     // The conference's tick in units of 48 kHz.
     let after = bench.own(leg, 960_960).unwrap();
     assert_eq!(after.timestamp, before.timestamp.wrapping_add(160));
+}
+
+#[test]
+fn what_the_sink_cannot_take_is_heard_and_marked_as_such() {
+    let mut bench = Bench::new();
+    let a = bench.leg(0);
+    let b = bench.open(1, false);
+    let lacking = Remote {
+        payloads: vec![mapping(OTHER, 0, 0, 8000)],
+        ..remote(1)
+    };
+    bench.table.set_remote(bench.now, b, lacking);
+    assert!(bench.table.link(a, b));
+    let dropped = bench.dropped(0, Rtp::new(1, 0, 9));
+    assert_eq!(dropped, DropReason::CodecNotShared);
+    let mut heard = HeardPackets::default();
+    bench.table.take_heard(&mut heard);
+    let marks: Vec<(LegId, bool)> = heard.iter().map(|(h, _)| (h.leg, h.unfit)).collect();
+    assert_eq!(marks, [(a, true)]);
 }

@@ -2,8 +2,9 @@
 //! every 20 ms each listener gets the sum of the others, coded for him.
 //!
 //! The work of a tick is cut into steps ([`Conference::work`]): a step is one
-//! frame decoded, or one encoded, or one sent to some, so that the shard can look after its packets
-//! in between and a large room delays nobody else's media.
+//! frame decoded, or one encoded, or one sent to some, so that the shard can
+//! look after its packets in between and a large room delays nobody else's
+//! media.
 //!
 //! | file | what it holds |
 //! | --- | --- |

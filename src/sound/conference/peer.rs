@@ -8,7 +8,6 @@ use super::output::{MAX_PAYLOAD, tick_units};
 use super::{ConferenceSettings, Outlet, Payload};
 use crate::ids::LegId;
 use crate::sound::codec::{AudioCodec, Encoder};
-
 use crate::sound::dtmf::event_sender::EventSender;
 use crate::sound::dtmf::tone_detector::ToneDetector;
 use crate::sound::dtmf::tones::ToneGenerator;
@@ -163,8 +162,7 @@ impl Peer {
         if self.detector.is_some() {
             self.detector = Some(ToneDetector::new(rate));
         }
-        // A key that is down is cut short by this; it begins anew never.
-        self.tones = ToneGenerator::new(rate);
+        self.tones.set_rate(rate);
     }
 
     pub(super) fn detect_keys(&mut self, on: bool) {

@@ -103,6 +103,15 @@ impl ToneGenerator {
         }
     }
 
+    /// From now on frames of this rate. A key that is down is cut short; those
+    /// that wait are kept.
+    pub fn set_rate(&mut self, rate: SampleRate) {
+        if rate != self.rate {
+            self.rate = rate;
+            self.playing = None;
+        }
+    }
+
     /// Puts a key at the end of the queue.
     pub fn queue(&mut self, digit: Digit, timing: KeyTiming) -> Result<(), ToneError> {
         self.queue_all(&[DialStep::Key(digit, timing)])
@@ -246,6 +255,23 @@ mod tests {
         assert_eq!(place("0"), Some((3, 1)));
         assert_eq!(place("D"), Some((3, 3)));
         assert_eq!(key_at(4, 0), None);
+    }
+
+    #[test]
+    fn keys_that_wait_outlive_a_change_of_rate() {
+        let mut generator = ToneGenerator::new(SampleRate::Narrow);
+        let one = Digit::number(1).expect("a digit");
+        generator
+            .queue_all(&[DialStep::Key(one, KeyTiming::default()); 2])
+            .expect("room");
+        assert!(generator.frame(&mut [0; 160]));
+        generator.set_rate(SampleRate::Full);
+        let mut frames = 0;
+        while generator.frame(&mut [0; 960]) {
+            frames += 1;
+        }
+        // The second key alone: 100 ms and a pause of 100 ms.
+        assert_eq!(frames, 10);
     }
 
     #[test]
