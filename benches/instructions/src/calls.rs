@@ -215,7 +215,7 @@ impl Gateway {
                 "{method} {target} SIP/2.0\r\n{}{}CSeq: {cseq} {method}\r\n\
                  Content-Length: 0\r\n\r\n",
                 via(method),
-                from_and_to(&to.to_string())
+                from_and_to(to)
             )
         };
         let acknowledgement = in_dialog("ACK", 1);

@@ -126,7 +126,7 @@ fn react(agent: &mut Agent, now: Instant, event: Event, ended: &mut u64) {
             .progress(now, session, 180, None)
             .and_then(|()| agent.accept(now, session, Body::sdp(SDP))),
         Event::Acknowledged { session, .. } => agent.bye(now, session),
-        Event::Ended { .. } => {
+        Event::Ended { .. } | Event::Bye { .. } => {
             *ended += 1;
             Ok(())
         }
