@@ -6,7 +6,7 @@
 //! `ringwire-instructions NAME UNITS` runs one.
 //!
 //! The rooms are compiled into this crate from their sources, since the whole
-//! gateway takes minutes to optimise and the pure rooms less than one.
+//! gateway takes many minutes to optimise, and the pure rooms about one.
 
 // Each scenario uses a part of the rooms.
 #![allow(dead_code, unused_imports)]
