@@ -56,7 +56,7 @@ impl Rooms {
     fn need(&self, key: &RoomKey, peers: &[CallId]) -> Need {
         let members: Vec<&Member> = peers
             .iter()
-            .filter_map(|call| self.members.get(call))
+            .filter_map(|call| self.members.get(call).map(Box::as_ref))
             .collect();
         let room = self.rooms.get(key).map(|room| &room.sound);
         let conference = room.and_then(|sound| self.studio.get(sound.conference?));

@@ -107,7 +107,8 @@ pub struct Calls {
     pub(super) agent: Agent,
     pub(super) book: Arc<Book>,
     pub(super) registrars: Arc<Registrars>,
-    pub(super) calls: HashMap<CallId, Call>,
+    /// Boxed: a map of that many bytes each would keep up to half of them empty.
+    pub(super) calls: HashMap<CallId, Box<Call>>,
     pub(super) sessions: HashMap<SessionId, CallId>,
     pub(super) timers: Timers<CallId>,
     pub(super) outputs: VecDeque<Output>,

@@ -177,7 +177,7 @@ impl Calls {
             ..Call::new(id, app, Direction::Incoming, invite.source, now, phase)
         };
         self.traces.claim(&call.sip_call_id, id, &call.app);
-        self.calls.insert(id, call);
+        self.calls.insert(id, Box::new(call));
         self.bind_session(id, session);
         self.tell(
             now,

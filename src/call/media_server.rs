@@ -74,6 +74,7 @@ impl Calls {
             // It ended meanwhile; its Leave is on the way.
             _ => return,
         };
+        let exchange = Box::new(exchange);
         call.server = Some(ServerSide::Asked { local, exchange });
         if let Some(request) = dialed {
             self.reply(
@@ -187,7 +188,7 @@ impl Calls {
             .answer(&theirs, &Codec::ALL)
             .map_err(described)?;
         call.server = Some(ServerSide::Offered {
-            offer: theirs,
+            offer: Box::new(theirs),
             source: description.source,
             exchange: exchange.clone(),
         });

@@ -63,7 +63,7 @@ impl Calls {
             held_places: Some(places),
             ..Call::new(id, app, Direction::Outgoing, callee, now, phase)
         };
-        self.calls.insert(id, call);
+        self.calls.insert(id, Box::new(call));
         let place = self.place(stream);
         self.ask_room(
             id,

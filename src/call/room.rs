@@ -73,7 +73,7 @@ impl Default for RoomSettings {
 pub struct Rooms {
     /// The leg table, which the shard's packet batches go through.
     pub table: Table,
-    pub(super) members: HashMap<CallId, Member>,
+    pub(super) members: HashMap<CallId, Box<Member>>,
     pub(super) by_leg: HashMap<LegId, CallId>,
     pub(super) rooms: HashMap<RoomKey, Room>,
     pub(super) notices: VecDeque<RoomNotice>,
@@ -305,7 +305,7 @@ impl Rooms {
         self.by_leg.insert(leg, call);
         self.members.insert(
             call,
-            Member {
+            Box::new(Member {
                 leg,
                 kind,
                 place,
@@ -315,7 +315,7 @@ impl Rooms {
                 sound: MemberSound::default(),
                 watch: LegWatch::default(),
                 remote: None,
-            },
+            }),
         );
         if let Some(room) = room {
             self.arrange(now, &room);
@@ -477,7 +477,7 @@ impl Rooms {
         }
         let room = self.room_of(call);
         self.end_sound_of(now, call);
-        let member = self.members.remove(&call)?;
+        let member = *self.members.remove(&call)?;
         self.by_leg.remove(&member.leg);
         let suite = self.table.suite(member.leg);
         let stats = self.table.close(member.leg);

@@ -110,16 +110,16 @@ pub(super) enum ServerSide {
         /// Our address of the leg towards the SIP peer.
         local: LegAddress,
         /// Of the leg towards the media server.
-        exchange: Exchange,
+        exchange: Box<Exchange>,
     },
     /// It has offered, and is answered once the callee has described itself.
     Offered {
         /// Its offer.
-        offer: Session,
+        offer: Box<Session>,
         /// Where the offer came from.
         source: Option<IpAddr>,
         /// Of the leg towards the media server.
-        exchange: Exchange,
+        exchange: Box<Exchange>,
     },
     /// Both have described themselves.
     Agreed,

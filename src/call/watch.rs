@@ -259,7 +259,7 @@ impl Rooms {
         let Some(member) = self.members.get_mut(&call) else {
             return;
         };
-        let Member { kind, watch, .. } = member;
+        let Member { kind, watch, .. } = member.as_mut();
         let alarm = match alarm {
             Alarm::Begins(()) if watch.may_send => {
                 watch.dead = Some(now);

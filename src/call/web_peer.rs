@@ -469,7 +469,7 @@ impl Rooms {
 
     /// Whether this peer is a WebRTC one, at this place.
     fn web_peer_at(&self, call: CallId, stream: &Stream) -> Result<(), CallError> {
-        match self.members.get(&call) {
+        match self.members.get(&call).map(Box::as_ref) {
             Some(Member {
                 kind: MemberKind::Web(_),
                 place: Place::Room(at),

@@ -3,22 +3,25 @@
 
 use super::codec::{Codec, OfferedCodec};
 
-/// What a payload number has meant so far.
+/// What a payload number that is not free has meant so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Meaning {
-    Free,
     Relayed(Codec),
     /// A codec of the peer's that the gateway does not know.
     Foreign,
 }
 
-/// The meanings of the 128 payload numbers of one stream.
-#[derive(Debug, Clone)]
-pub(super) struct PayloadNumbers([Meaning; 128]);
+/// Payload numbers are seven bits (RFC 3550 section 5.1).
+const NUMBERS: u8 = 128;
+
+/// The meanings of the payload numbers of one stream. A list, because a call
+/// keeps it for life and uses a handful of the 128.
+#[derive(Debug, Clone, Default)]
+pub(super) struct PayloadNumbers(Vec<(u8, Meaning)>);
 
 impl PayloadNumbers {
     pub(super) fn new() -> Self {
-        PayloadNumbers([Meaning::Free; 128])
+        PayloadNumbers::default()
     }
 
     /// Takes over what a peer's description says its numbers mean. The newest
@@ -42,9 +45,9 @@ impl PayloadNumbers {
                 continue;
             }
             let number = Some(wanted.payload_type)
-                .filter(|number| self.means(*number, Meaning::Relayed(wanted.codec)))
+                .filter(|number| self.meaning(*number) == Some(Meaning::Relayed(wanted.codec)))
                 .or_else(|| self.number_of(wanted.codec))
-                .or(Some(wanted.payload_type).filter(|number| self.means(*number, Meaning::Free)))
+                .or(Some(wanted.payload_type).filter(|number| self.is_free(*number)))
                 .or_else(|| self.free_number());
             if let Some(number) = number {
                 self.set(number, Meaning::Relayed(wanted.codec));
@@ -57,25 +60,33 @@ impl PayloadNumbers {
         assigned
     }
 
-    fn means(&self, number: u8, meaning: Meaning) -> bool {
-        self.0.get(usize::from(number)) == Some(&meaning)
+    fn meaning(&self, number: u8) -> Option<Meaning> {
+        let mut known = self.0.iter();
+        let found = known.find(|(known, _)| *known == number);
+        found.map(|(_, meaning)| *meaning)
+    }
+
+    fn is_free(&self, number: u8) -> bool {
+        number < NUMBERS && self.meaning(number).is_none()
     }
 
     fn number_of(&self, codec: Codec) -> Option<u8> {
-        (0..128).find(|number| self.means(*number, Meaning::Relayed(codec)))
+        let relayed = |meaning| meaning == Meaning::Relayed(codec);
+        let numbers = self.0.iter().filter(|(_, meaning)| relayed(*meaning));
+        numbers.map(|(number, _)| *number).min()
     }
 
     /// The dynamic numbers, then the unassigned ones that RTCP packet types do
     /// not shadow (RFC 3551 section 3, RFC 5761 section 4).
     fn free_number(&self) -> Option<u8> {
-        (96..128)
-            .chain(35..64)
-            .find(|number| self.means(*number, Meaning::Free))
+        (96..128).chain(35..64).find(|number| self.is_free(*number))
     }
 
     fn set(&mut self, number: u8, meaning: Meaning) {
-        if let Some(slot) = self.0.get_mut(usize::from(number)) {
-            *slot = meaning;
+        match self.0.iter_mut().find(|(known, _)| *known == number) {
+            Some((_, known)) => *known = meaning,
+            None if number < NUMBERS => self.0.push((number, meaning)),
+            None => {}
         }
     }
 }
