@@ -250,12 +250,12 @@ fn write(connection: &mut Connection, batch: &mut [Box<dyn Job>]) -> Vec<Result<
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for job in batch.iter_mut() {
             // A savepoint each: one that fails takes no other with it.
-            transaction.execute_batch("SAVEPOINT change")?;
+            execute(&transaction, "SAVEPOINT change")?;
             let result = job.run(&transaction);
             if result.is_err() {
-                transaction.execute_batch("ROLLBACK TO change")?;
+                execute(&transaction, "ROLLBACK TO change")?;
             }
-            transaction.execute_batch("RELEASE change")?;
+            execute(&transaction, "RELEASE change")?;
             results.push(result.map_err(StoreError::from));
         }
         transaction.commit()
@@ -266,4 +266,12 @@ fn write(connection: &mut Connection, batch: &mut [Box<dyn Job>]) -> Vec<Result<
         results.resize_with(batch.len(), || Err(error.clone()));
     }
     results
+}
+
+/// A statement that is parsed once, not for every change.
+fn execute(connection: &Connection, statement: &str) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(statement)?
+        .execute([])
+        .map(|_| ())
 }
