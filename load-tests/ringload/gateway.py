@@ -50,11 +50,19 @@ subnets = ["127.0.0.0/8"]
 answer = {{ room = "{{from}}", peer = "{{call_id}}" }}
 """
 
+HOOKED = """
+[[number]]
+number = "hooked"
+subnets = ["127.0.0.0/8"]
+answer = "echo"
+hook = "{hook}"
+"""
+
 
 class Gateway:
     """The process under test on free loopback ports."""
 
-    def __init__(self, binary, directory, cores, backend, pairs):
+    def __init__(self, binary, directory, cores, backend, pairs, hook=None):
         self.ip = "127.0.0.1"
         self.cores = cores
         self.sip_port = process.free_udp_port()
@@ -75,6 +83,7 @@ class Gateway:
                     rtp_last=rtp_last,
                     backend=backend,
                 )
+                + (HOOKED.format(hook=hook) if hook else "")
             )
         environment = {k: v for k, v in os.environ.items() if not k.startswith("RINGWIRE_")}
         with open(self.log, "wb") as log:
