@@ -12,9 +12,10 @@ use crate::media::packet::DropReason;
 /// Kernel buffers of a SIP socket, in bytes: a second of a busy shard's SIP.
 pub const SIGNALLING_BUFFER: usize = 4 << 20;
 
-/// Kernel receive buffer of a media socket, in bytes: what a stream sends in
-/// about two seconds, so that a stalled shard loses nothing.
-const MEDIA_RECEIVE_BUFFER: usize = 128 << 10;
+/// Kernel receive buffer of a media socket, in bytes (the kernel doubles it):
+/// what a stream of speech sends in about 0.8 s. A stall loses nothing, and a
+/// shard that cannot keep up does not relay what nobody wants to hear any more.
+const MEDIA_RECEIVE_BUFFER: usize = 16 << 10;
 
 /// Differentiated services code point of media: expedited forwarding (RFC
 /// 4594 section 4.1), as the traffic class byte.
