@@ -65,6 +65,7 @@ pub struct Sip {
 pub struct Rtp {
     pub ports: Setting<String>,
     pub backend: Setting<String>,
+    pub gather_us: Setting<Whole>,
     pub inactivity_timeout_s: Setting<Whole>,
     pub port_reuse_delay_s: Setting<Whole>,
 }

@@ -190,6 +190,9 @@ pub struct Rtp {
     pub ports: RangeInclusive<u16>,
     /// Which relay.
     pub backend: MediaBackend,
+    /// How long packets may wait for others to share a wake-up with, where
+    /// many come; io_uring only.
+    pub gather: Duration,
     /// A call that is not on hold and gets no media for this long is ended.
     pub inactivity_timeout: Duration,
     /// A closed port rests for this long before it is used again.

@@ -417,6 +417,9 @@ impl Reader<'_> {
         Ok(Rtp {
             ports,
             backend,
+            gather: self
+                .whole(&file.rtp.gather_us, 700, 0..=5000, "microseconds")
+                .map(Duration::from_micros)?,
             inactivity_timeout: self.seconds(&file.rtp.inactivity_timeout_s, 30, 1..=DAY_S)?,
             port_reuse_delay: self.seconds(&file.rtp.port_reuse_delay_s, 10, 0..=DAY_S)?,
         })

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::config::{Config, core_list};
 use crate::io::{Backend, BackendChoice, BackendSettings, host};
@@ -327,6 +328,7 @@ fn try_ring() -> Option<String> {
         ring_entries: 64,
         media_ports: 64,
         signalling_queue: 64,
+        gather: Duration::ZERO,
     };
     let made = Backend::new(BackendChoice::Uring, settings);
     made.err().map(|error| error.to_string())

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -40,6 +40,10 @@ pub struct BackendSettings {
     /// SIP datagrams of one listener waiting to be sent; more are dropped
     /// (and counted): SIP over UDP retransmits.
     pub signalling_queue: usize,
+    /// How long io_uring's wait gathers packets where many come, so that they
+    /// share a wake-up; zero hands each over as it comes. Kernels before 6.12
+    /// cannot, nor can the poll backend.
+    pub gather: Duration,
 }
 
 impl Default for BackendSettings {
@@ -50,6 +54,7 @@ impl Default for BackendSettings {
             ring_entries: 1024,
             media_ports: 65536,
             signalling_queue: 4096,
+            gather: Duration::from_micros(700),
         }
     }
 }

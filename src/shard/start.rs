@@ -308,12 +308,22 @@ impl Plan {
                 "the shard's thread is not pinned: {error}"
             );
         }
+        if let Err(error) = affinity::raise_priority() {
+            tracing::info!(
+                shard = self.id.0,
+                "the shard's thread has no priority over others: {error} (CAP_SYS_NICE or RLIMIT_NICE gives it)"
+            );
+        }
         let choice = match self.config.rtp.backend {
             MediaBackend::Auto => BackendChoice::Auto,
             MediaBackend::Uring => BackendChoice::Uring,
             MediaBackend::Poll => BackendChoice::Poll,
         };
-        let mut backend = match Backend::new(choice, BackendSettings::default()) {
+        let settings = BackendSettings {
+            gather: self.config.rtp.gather,
+            ..BackendSettings::default()
+        };
+        let mut backend = match Backend::new(choice, settings) {
             Ok(backend) => backend,
             Err(error) => {
                 // The starter waits for this word and says it to the operator.

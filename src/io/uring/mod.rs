@@ -8,6 +8,7 @@
 //! the wait is not ended by our own completions.
 
 mod outgoing;
+mod patience;
 mod port;
 mod ring;
 mod sip;
@@ -24,6 +25,7 @@ use io_uring::types::{Fd, Fixed};
 use io_uring::{cqueue, opcode, squeue};
 
 use self::outgoing::OutgoingList;
+use self::patience::Patience;
 use self::port::{Port, is_icmp};
 use self::ring::Ring;
 use self::sip::{Listener, SIP_SLOT};
@@ -69,6 +71,7 @@ pub struct UringBackend {
     outgoing: OutgoingList,
     /// Slots whose send was queued and not yet submitted.
     leaving: Vec<u16>,
+    patience: Patience,
     counters: IoCounters,
 }
 
@@ -126,6 +129,7 @@ impl UringBackend {
             listeners: Vec::new(),
             outgoing: OutgoingList::default(),
             leaving: Vec::with_capacity(BATCH),
+            patience: Patience::new(settings.gather),
             counters: IoCounters::default(),
         };
         backend.arm_waker();
@@ -212,7 +216,7 @@ impl UringBackend {
         deadline: Option<Instant>,
         core: &mut impl Core,
     ) -> io::Result<()> {
-        self.ring.submit_and_wait(deadline)?;
+        self.ring.submit_and_wait(deadline, self.patience.next())?;
         self.take_back_slots();
         let now = Instant::now();
 
@@ -242,6 +246,7 @@ impl UringBackend {
             }
         }
 
+        self.patience.took(now, batch.len());
         if !batch.is_empty() {
             core.media_batch(now, batch.as_mut_slice());
             self.send(batch.as_mut_slice(), &batch_slots);

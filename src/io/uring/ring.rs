@@ -10,6 +10,7 @@ use io_uring::{IoUring, Submitter, squeue};
 use super::super::backend::BackendSettings;
 use super::super::sockets::RAW_ADDRESS;
 use super::Completion;
+use super::patience::Wait;
 use super::token::Token;
 
 /// Completion queue entries per submission queue entry: room for what comes in
@@ -22,6 +23,8 @@ pub(super) struct Ring {
     /// What found no room in the submission queue.
     backlog: VecDeque<squeue::Entry>,
     enabled: bool,
+    /// A wait can be for many completions or a time (since Linux 6.12).
+    gathers: bool,
     /// The shape of every receive with address; boxed because the kernel is
     /// told where it is.
     template: Box<libc::msghdr>,
@@ -60,6 +63,7 @@ impl Ring {
         {
             return Err(io::ErrorKind::Unsupported.into());
         }
+        let gathers = features.is_feature_min_timeout();
         // SAFETY: msghdr is plain data, for which all zeros is a valid value.
         let mut template: Box<libc::msghdr> = Box::new(unsafe { std::mem::zeroed() });
         template.msg_namelen = RAW_ADDRESS as libc::socklen_t;
@@ -67,6 +71,7 @@ impl Ring {
             ring,
             backlog: VecDeque::new(),
             enabled: false,
+            gathers,
             template,
         })
     }
@@ -119,18 +124,28 @@ impl Ring {
 
     /// The same, and waits for a completion or the deadline. The one place
     /// that says how many completions a wait is for, and for how long.
-    pub(super) fn submit_and_wait(&mut self, deadline: Option<Instant>) -> io::Result<()> {
+    pub(super) fn submit_and_wait(
+        &mut self,
+        deadline: Option<Instant>,
+        wait: Wait,
+    ) -> io::Result<()> {
         if !self.backlog.is_empty() {
             self.submit()?;
         }
         self.enable()?;
-        let want = 1;
-        let submitted = match deadline {
-            None => self.ring.submit_and_wait(want),
-            Some(at) => {
-                let left = at.saturating_duration_since(Instant::now());
-                let left = Timespec::from(left);
-                let args = SubmitArgs::new().timespec(&left);
+        // What was left over from the last turn has waited already.
+        let leftover = !self.ring.completion().is_empty();
+        let wait = match self.gathers && !leftover {
+            true => wait,
+            false => Wait::ANY,
+        };
+        let want = wait.completions;
+        let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+        let submitted = match left.map(Timespec::from) {
+            None => self.ring.submit_and_wait(Wait::ANY.completions),
+            Some(left) => {
+                let gather = wait.gather.as_micros() as u32;
+                let args = SubmitArgs::new().timespec(&left).min_wait_usec(gather);
                 self.ring.submitter().submit_with_args(want, &args)
             }
         };
