@@ -17,6 +17,14 @@ const HELP: &[(&str, &str)] = &[
     ("call_setup_seconds", "From INVITE to final answer."),
     ("calls_in_state", "Calls alive by state."),
     (
+        "dtls_datagrams_waiting",
+        "Datagrams of DTLS that wait for their handshake's next step.",
+    ),
+    (
+        "dtls_postponed_total",
+        "Times that handshakes had to wait so that packets would not.",
+    ),
+    (
         "dtmf_info_sent_total",
         "Keys that were to go to peers by SIP INFO, by what became of them.",
     ),

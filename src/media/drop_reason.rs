@@ -42,6 +42,8 @@ drop_reasons! {
     StunUnauthenticated = "stun_unauthenticated",
     /// One handshake more than may be started per second.
     DtlsRateLimited = "dtls_rate_limited",
+    /// A DTLS record that found as many waiting for a handshake's step as may.
+    DtlsQueueFull = "dtls_queue_full",
     /// A handshake gave a certificate that the SDP did not announce.
     DtlsWrongFingerprint = "dtls_wrong_fingerprint",
     /// DTLS that anybody can have forged: no valid record of the peer's, or an

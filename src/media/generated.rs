@@ -30,19 +30,17 @@ impl Table {
         self.transport.transmits.pop_front()
     }
 
-    /// When [`Table::handle_timeout`] has something to do.
+    /// When [`Table::handle_timeout`] has something to do. Handshakes have
+    /// deadlines of their own, [`Table::next_handshake`].
     pub fn next_timeout(&mut self) -> Option<Instant> {
         let ice = self.transport.consent.next_deadline();
-        let dtls = self.transport.retransmission.next_deadline();
         let reports = self.transport.reports.next_deadline();
-        [ice, dtls, reports].into_iter().flatten().min()
+        ice.into_iter().chain(reports).min()
     }
 
-    /// Does what is due at `now`: handshakes repeat, lost consent is told,
-    /// reports are made.
+    /// Does what is due at `now`: lost consent is told, reports are made.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.expire_consent(now);
-        self.repeat_handshakes(now);
         self.send_reports(now);
     }
 

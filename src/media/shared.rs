@@ -92,6 +92,11 @@ impl Transport {
             .is_some_and(Agent::is_nominated)
     }
 
+    /// Whether the address is one of the leg's, by an authenticated check.
+    pub(super) fn is_address_of(&self, address: SocketAddr, leg: u32) -> bool {
+        self.by_address.get(&address) == Some(&leg)
+    }
+
     /// The shared port of this family.
     pub(super) fn shared_port(&self, ipv6: bool) -> Option<MediaPort> {
         self.ports[usize::from(ipv6)]

@@ -29,6 +29,8 @@ pub struct TurnCounters {
     pub banned: u64,
     /// Turns that left sound work for the next, so that packets did not wait.
     pub sound_postponed: u64,
+    /// Turns that left handshakes for the next, so that packets did not wait.
+    pub handshakes_postponed: u64,
     /// How long each turn worked, without the wait.
     pub worked: Histogram,
 }
@@ -44,6 +46,7 @@ impl Default for TurnCounters {
         TurnCounters {
             turns: 0,
             sound_postponed: 0,
+            handshakes_postponed: 0,
             forwards: 0,
             forwards_dropped: 0,
             signalling_errors: 0,
@@ -135,6 +138,7 @@ pub fn collect(sources: &Sources<'_>) -> ShardCounters {
     }
     count("sound_ticks_skipped_total", "", "", rooms.ticks_skipped());
     count("sound_postponed_total", "", "", turn.sound_postponed);
+    count("dtls_postponed_total", "", "", turn.handshakes_postponed);
     count("media_received_total", "", "", io.media_received);
     count("media_generated_total", "", "", io.media_generated);
     count("media_icmp_errors_total", "", "", io.media_icmp_errors);
@@ -281,6 +285,10 @@ fn samples(sources: &Sources<'_>) -> Vec<Sample> {
     gauge("sip_sockets", calls.listeners());
     gauge("trace_bytes", calls.trace_bytes());
     gauge("sound_rooms", sources.rooms.conferences());
+    gauge(
+        "dtls_datagrams_waiting",
+        sources.rooms.table.handshakes_waiting(),
+    );
     if sources.shared {
         gauge("sip_banned_sources", calls.scanners().banned());
     }

@@ -160,7 +160,14 @@ pub fn send_at(
     let packet = Packet::new(port, Some(from), &mut slot, datagram.len());
     let mut batch = [packet];
     table.process_batch(now, &mut batch);
-    batch[0].verdict
+    let verdict = batch[0].verdict;
+    shake_hands(table, now);
+    verdict
+}
+
+/// Does all that handshakes have to do now.
+pub fn shake_hands(table: &mut Table, now: Instant) {
+    while table.handshake_step(now) {}
 }
 
 pub fn remote(engine: &OpenSslEngine, role: DtlsRole) -> Remote {

@@ -12,7 +12,7 @@ use ringwire::media::{
     Table, TableSettings, Transmit, Verdict,
 };
 
-use super::exercise::{remote, send_at, source};
+use super::exercise::{remote, send_at, shake_hands, source};
 
 const RTP: MediaPort = MediaPort(0);
 const RTCP: MediaPort = MediaPort(1);
@@ -31,6 +31,7 @@ fn opened(table: &mut Table, now: Instant, description: Remote) -> LegId {
     };
     let leg = table.open(now, options);
     assert!(table.set_remote(now, leg, description));
+    shake_hands(table, now);
     leg
 }
 
@@ -115,6 +116,7 @@ fn a_sip_leg_is_secured_in_either_role() {
         assert_eq!(table.suite(leg), Some(Suite::AeadAes128Gcm));
         // A refresh of the same description keeps what there is.
         assert!(table.set_remote(now, leg, remote(&theirs, role)));
+        shake_hands(&mut table, now);
         assert_eq!(table.poll_transmit(), None);
     }
 }
@@ -312,7 +314,7 @@ fn a_handshake_of_ours_that_a_forged_hello_spoils_is_begun_anew_without_a_word()
         "no alert for a stranger's doing"
     );
     now += Duration::from_millis(500);
-    table.handle_timeout(now);
+    shake_hands(&mut table, now);
     // The peer begins anew as well (RFC 6347 section 4.2.8): another gateway.
     let mut other = fresh(&theirs);
     let our_side = remote(&ours, DtlsRole::Server);
@@ -337,10 +339,10 @@ fn a_peer_that_ends_the_handshake_is_believed_after_a_while() {
     let (mut table, leg, mut now) = leg(&ours, &theirs, DtlsRole::Client);
     send_at(&mut table, now, RTP, source(), &record(21, &[2, 40]));
     now += Duration::from_secs(9);
-    table.handle_timeout(now);
+    shake_hands(&mut table, now);
     assert_eq!(notices(&mut table), []);
     now += Duration::from_secs(1);
-    table.handle_timeout(now);
+    shake_hands(&mut table, now);
     let reason = "the peer has ended the handshake with an alert";
     assert_eq!(
         notices(&mut table),
@@ -396,8 +398,8 @@ fn a_client_whose_peer_is_silent_repeats_itself() {
     assert!(table.poll_transmit().is_some());
     std::thread::sleep(std::time::Duration::from_millis(220));
     now += std::time::Duration::from_millis(220);
-    assert!(table.next_timeout().is_some_and(|due| due <= now));
-    table.handle_timeout(now);
+    assert!(table.next_handshake().is_some_and(|due| due <= now));
+    shake_hands(&mut table, now);
     assert!(table.poll_transmit().is_some());
 }
 

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::DtlsSession;
+use super::queue::Lane;
 use crate::keying::{DtlsRole, Fingerprint};
 use crate::media::latch::rank;
 
@@ -56,6 +57,28 @@ pub(super) struct Association {
     pub(super) again: Option<Instant>,
     /// How long it has waited for that the last time.
     pause: Duration,
+    /// What of this port waits in the queue.
+    pub(super) waiting: InQueue,
+}
+
+/// How many datagrams of one port wait, by lane.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct InQueue {
+    proved: u16,
+    unproved: u16,
+}
+
+impl InQueue {
+    pub(super) fn of(&mut self, lane: Lane) -> &mut u16 {
+        match lane {
+            Lane::Proved => &mut self.proved,
+            Lane::Unproved => &mut self.unproved,
+        }
+    }
+
+    pub(super) fn is_empty(self) -> bool {
+        self.proved == 0 && self.unproved == 0
+    }
 }
 
 /// One handshake with one address.
@@ -88,6 +111,7 @@ impl Association {
             doubt: None,
             again: None,
             pause: Duration::ZERO,
+            waiting: InQueue::default(),
         }
     }
 
@@ -96,6 +120,15 @@ impl Association {
         match self.role {
             DtlsRole::Client => DtlsRole::Server,
             DtlsRole::Server => DtlsRole::Client,
+        }
+    }
+
+    /// The attempt that a record from there is for. On a shared port ICE
+    /// knows each of the peer's addresses, and there is one attempt.
+    pub(super) fn place_for(&self, from: SocketAddr, shared: bool) -> Option<usize> {
+        match shared {
+            true => (!self.attempts.is_empty()).then_some(0),
+            false => self.place_of(from),
         }
     }
 

@@ -5,14 +5,22 @@
 //! | file | what it holds |
 //! | --- | --- |
 //! | `association` | one port's handshakes: who may begin one, which one counts |
-//! | `intake` | from a datagram to the session it is for, and what comes of it |
+//! | `intake` | from a datagram to the handshake it is for |
 //! | `records` | what of a datagram may reach a session at all |
+//! | `queue` | where datagrams wait for a step, and how many may |
+//! | `steps` | one datagram or one deadline at a time |
+//! | `opening` | how a handshake begins |
+//! | `progress` | what comes of a step |
 //! | `limits` | handshakes per second |
 
 mod association;
 mod intake;
 mod limits;
+mod opening;
+mod progress;
+mod queue;
 mod records;
+mod steps;
 
 use std::collections::HashMap;
 use std::fmt::Debug;
@@ -26,6 +34,10 @@ use crate::keying::{DtlsRole, Fingerprint, FingerprintHash, MasterKey};
 use association::Association;
 pub(super) use association::Component;
 use limits::Limits;
+use queue::Queue;
+
+/// One port of one leg, by the leg's place in the table.
+type Key = (u32, Component);
 
 /// Makes DTLS sessions; has the gateway's certificate.
 pub trait DtlsEngine: Debug + std::marker::Send {
@@ -104,13 +116,23 @@ pub(super) struct Dtls {
     pub(super) engine: Option<Box<dyn DtlsEngine>>,
     legs: HashMap<(u32, Component), Association>,
     limits: Limits,
+    queue: Queue,
 }
 
 impl Dtls {
     /// Forgets everything of a leg.
     pub(super) fn forget(&mut self, leg: u32) {
         for component in Component::ALL {
-            self.legs.remove(&(leg, component));
+            self.remove((leg, component));
+        }
+    }
+
+    /// Forgets a port's handshakes, and what waits for them.
+    fn remove(&mut self, key: Key) {
+        if let Some(gone) = self.legs.remove(&key)
+            && !gone.waiting.is_empty()
+        {
+            self.queue.forget(key);
         }
     }
 }

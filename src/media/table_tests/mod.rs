@@ -166,6 +166,7 @@ impl Rtp {
     }
 }
 
+mod handshakes;
 mod protected;
 mod relay;
 mod rtcp;
