@@ -1,5 +1,5 @@
-//! Datagrams that wait for a handshake's next step. A step costs up to half a
-//! millisecond of signatures and curves, so that none is taken where packets
+//! Datagrams that wait for a handshake's next step. A step is up to a third of
+//! a millisecond of signatures and curves, so that none is taken where packets
 //! are judged: the shard takes them one by one, looking at its clock between.
 
 use std::collections::VecDeque;
@@ -9,9 +9,9 @@ use std::time::Instant;
 use super::Key;
 
 /// Datagrams of one lane that wait at most; one more is dropped and counted,
-/// and its sender repeats it (RFC 6347 section 4.2.4). At half a millisecond
-/// each and two thirds of a core that is as long as a peer waits before it
-/// repeats its flight (1 s, RFC 6347 section 4.2.4.1).
+/// and its sender repeats it (RFC 6347 section 4.2.4). So many are a third of
+/// a second of a shard that relays as well, less than peers wait before they
+/// repeat a flight (1 s, RFC 6347 section 4.2.4.1).
 pub(super) const MAX_WAITING: usize = 1024;
 
 /// The same of one port, so that no peer takes the places of all others. A
