@@ -232,13 +232,9 @@ impl Turn {
         let Inside {
             rooms, counters, ..
         } = &mut self.inside;
-        let is_due = |rooms: &mut Rooms, now| {
-            let due = rooms.table.next_handshake();
-            due.is_some_and(|due| due <= now)
-        };
         let began = Instant::now();
         let mut now = began;
-        while is_due(rooms, now) {
+        while rooms.table.next_handshake().is_some_and(|due| due <= now) {
             if now.saturating_duration_since(began) >= HANDSHAKE_BUDGET {
                 counters.handshakes_postponed += 1;
                 return;
