@@ -26,7 +26,9 @@ impl Table {
     /// `now` is when the batch was received.
     pub fn process_batch(&mut self, now: Instant, batch: &mut [Packet<'_>]) {
         let tick = self.tick(now);
-        for packet in batch {
+        self.foresee(batch);
+        for (place, packet) in batch.iter_mut().enumerate() {
+            self.side_by_side.turn(place);
             let verdict = match self.judge(now, tick, packet) {
                 Ok(verdict) => verdict,
                 Err(reason) => Verdict::Drop(reason),
@@ -41,6 +43,7 @@ impl Table {
             }
             packet.verdict = verdict;
         }
+        self.side_by_side.end(batch);
     }
 
     #[inline]
@@ -306,7 +309,7 @@ impl Table {
         rtp::strip_extension(packet);
         rtp::rewrite(packet.bytes_mut(), payload_type, sequence, timestamp, ssrc);
         if secure {
-            self.seal(sink, packet, false)?;
+            self.seal_in_batch(sink, packet)?;
         }
         let to = match connected {
             true => None,

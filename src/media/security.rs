@@ -3,8 +3,9 @@
 
 use super::drop_reason::DropReason;
 use super::dtls::Component;
-use super::leg::{receive_state, send_state};
-use super::packet::Packet;
+use super::leg::{SHARED, Send, receive_state, send_state};
+use super::packet::{BATCH, Packet};
+use super::rtcp;
 use super::srtp::{Protector, Sealable, Unprotector};
 use super::table::Table;
 use crate::ids::LegId;
@@ -136,7 +137,45 @@ impl Table {
         self.security[i] = LegSecurity::default();
     }
 
-    /// Unprotects what came in on a protected leg.
+    /// Looks ahead through a batch: what its packets on protected legs are
+    /// authenticated by is worked out together. It believes nothing, and a
+    /// packet that it is wrong about is none the worse for it.
+    pub(super) fn foresee(&mut self, batch: &[Packet<'_>]) {
+        if !self.side_by_side.begin() {
+            return;
+        }
+        let mut places = [0; BATCH];
+        let mut count = 0;
+        for (place, packet) in batch.iter().enumerate().take(BATCH) {
+            if self.unprotector_of(packet).is_some() {
+                places[count] = place;
+                count += 1;
+            }
+        }
+        let mut side_by_side = std::mem::take(&mut self.side_by_side);
+        side_by_side.foresee(batch, &mut places[..count], |packet| {
+            self.unprotector_of(packet)?.foresee(packet)
+        });
+        self.side_by_side = side_by_side;
+    }
+
+    /// What will unprotect this packet, if nothing changes until its turn.
+    fn unprotector_of(&self, packet: &Packet<'_>) -> Option<&Unprotector> {
+        let mut route = *self.ports.get(packet.port.0 as usize)?;
+        if route.leg == SHARED {
+            route = self.shared_route(packet).ok()?;
+        }
+        let i = route.leg as usize;
+        let is_secure = self.receive.get(i)?.is(receive_state::SECURE);
+        let is_rtp = matches!(packet.bytes().first(), Some(128..=191));
+        if !is_secure || !is_rtp || route.rtcp || rtcp::looks_like_rtcp(packet.bytes()) {
+            return None;
+        }
+        let session = self.security.get(i)?.session.as_deref()?;
+        Some(&session.unprotector).filter(|unprotector| unprotector.is_foreseeable())
+    }
+
+    /// Unprotects what came in on a protected leg in the batch in hand.
     #[inline]
     pub(super) fn admit(
         &mut self,
@@ -153,7 +192,9 @@ impl Table {
         let session = session.ok_or(DropReason::NotYetSecured)?;
         match rtcp {
             true => session.unprotector.rtcp(packet),
-            false => session.unprotector.rtp(packet),
+            false => session
+                .unprotector
+                .rtp_in_batch(packet, &mut self.side_by_side),
         }
     }
 
@@ -189,13 +230,9 @@ impl Table {
         packet: &mut Packet<'_>,
         rtcp: bool,
     ) -> Result<(), DropReason> {
-        match self.send.get(i) {
-            Some(send) if !send.is(send_state::SECURE) => return Ok(()),
-            Some(_) => {}
-            None => return Err(DropReason::NotLinked),
-        }
-        let session = self.security.get_mut(i).and_then(|s| s.keys(rtcp));
-        let session = session.ok_or(DropReason::NotYetSecured)?;
+        let Some(session) = sealing(&self.send, &mut self.security, i, rtcp)? else {
+            return Ok(());
+        };
         let packet = Sealable::new(packet)?;
         match rtcp {
             true => session.protector.rtcp(packet),
@@ -203,8 +240,41 @@ impl Table {
         }
     }
 
+    /// The same for RTP in the batch in hand, at whose end it is complete.
+    #[inline]
+    pub(super) fn seal_in_batch(
+        &mut self,
+        i: usize,
+        packet: &mut Packet<'_>,
+    ) -> Result<(), DropReason> {
+        let Some(session) = sealing(&self.send, &mut self.security, i, false)? else {
+            return Ok(());
+        };
+        let packet = Sealable::new(packet)?;
+        session
+            .protector
+            .rtp_in_batch(packet, &mut self.side_by_side)
+    }
+
     fn mark_secure(&mut self, i: usize, on: bool) {
         self.receive[i].set(receive_state::SECURE, on);
         self.send[i].set(send_state::SECURE, on);
     }
+}
+
+/// The keys that protect what the leg sends; `None` when it goes in the clear.
+#[inline]
+fn sealing<'s>(
+    send: &[Send],
+    security: &'s mut [LegSecurity],
+    i: usize,
+    rtcp: bool,
+) -> Result<Option<&'s mut SrtpSession>, DropReason> {
+    match send.get(i) {
+        Some(send) if !send.is(send_state::SECURE) => return Ok(None),
+        Some(_) => {}
+        None => return Err(DropReason::NotLinked),
+    }
+    let session = security.get_mut(i).and_then(|s| s.keys(rtcp));
+    session.map(Some).ok_or(DropReason::NotYetSecured)
 }

@@ -16,6 +16,7 @@ use super::payload::{MAX_PAYLOADS, PayloadMap};
 use super::reports::Reports;
 use super::security::LegSecurity;
 use super::shared::Transport;
+use super::srtp::SideBySide;
 use super::stats::{LegStats, ReceivedStats, SentStats};
 use super::tap::HeardPackets;
 use crate::clock::WallClock;
@@ -156,6 +157,8 @@ pub struct Table {
     pub(super) cold: Vec<Cold>,
     /// Apart from the hot lines, with their index.
     pub(super) security: Vec<LegSecurity>,
+    /// What the batch in hand has authenticated together.
+    pub(super) side_by_side: SideBySide,
     pub(super) ports: Vec<Route>,
     pub(super) notices: VecDeque<Notice>,
     pub(super) counters: Counters,
@@ -179,6 +182,7 @@ impl Table {
             send: Vec::new(),
             cold: Vec::new(),
             security: Vec::new(),
+            side_by_side: SideBySide::new(),
             ports: Vec::new(),
             notices: VecDeque::with_capacity(MAX_NOTICES),
             counters: Counters::default(),

@@ -1,10 +1,10 @@
 //! Session keys out of master keys (RFC 3711 section 4.3, RFC 7714 section
 //! 11), without a key derivation rate.
 
-use aes::cipher::{KeyIvInit, StreamCipher};
-use ctr::Ctr128BE;
-
 use super::cipher::Cipher;
+use super::counter_mode::CounterMode;
+use super::galois::Galois;
+use super::keystream::Key;
 use crate::keying::{MasterKey, Suite};
 use crate::media::drop_reason::DropReason;
 
@@ -37,45 +37,36 @@ pub(super) fn cipher(master: &MasterKey, stream: Stream) -> Result<Cipher, DropR
     };
     let mut key = [0; 32];
     let key = &mut key[..suite.key_len()];
-    derive(master, first + ENCRYPTION, key);
+    derive(master, first + ENCRYPTION, key)?;
     let mut salt = [0; 14];
     let salt = &mut salt[..suite.salt_len()];
-    derive(master, first + SALT, salt);
+    derive(master, first + SALT, salt)?;
     match suite {
         Suite::Aes128CmSha1_80 | Suite::Aes128CmSha1_32 => {
             let mut authentication = [0; AUTHENTICATION_KEY];
-            derive(master, first + AUTHENTICATION, &mut authentication);
+            derive(master, first + AUTHENTICATION, &mut authentication)?;
             // RFC 4568 section 6.2.2: RTCP has 80 bits in either suite.
             let tag = match (suite, stream) {
                 (Suite::Aes128CmSha1_32, Stream::Rtp) => 4,
                 _ => 10,
             };
-            Cipher::counter_mode(key, salt, &authentication, tag)
+            let cipher = CounterMode::new(key, salt, &authentication, tag)?;
+            Ok(Cipher::CounterMode(Box::new(cipher)))
         }
-        Suite::AeadAes128Gcm | Suite::AeadAes256Gcm => Cipher::galois(key, salt),
+        Suite::AeadAes128Gcm | Suite::AeadAes256Gcm => {
+            Ok(Cipher::Galois(Box::new(Galois::new(key, salt)?)))
+        }
     }
 }
 
 /// RFC 3711 section 4.3.3: AES in counter mode from the salt with the label.
-pub(super) fn derive(master: &MasterKey, label: u8, out: &mut [u8]) {
+pub(super) fn derive(master: &MasterKey, label: u8, out: &mut [u8]) -> Result<(), DropReason> {
     // 112 bits of salt, a shorter one padded behind (RFC 7714 section 11),
     // then a counter of 16 bits.
     let mut counter = [0; 16];
     counter[..master.salt.len()].copy_from_slice(&master.salt);
     counter[7] ^= label;
     out.fill(0);
-    match master.suite {
-        Suite::AeadAes256Gcm => {
-            if let Ok(mut stream) = Ctr128BE::<aes::Aes256>::new_from_slices(&master.key, &counter)
-            {
-                stream.apply_keystream(out);
-            }
-        }
-        Suite::Aes128CmSha1_80 | Suite::Aes128CmSha1_32 | Suite::AeadAes128Gcm => {
-            if let Ok(mut stream) = Ctr128BE::<aes::Aes128>::new_from_slices(&master.key, &counter)
-            {
-                stream.apply_keystream(out);
-            }
-        }
-    }
+    Key::new(&master.key)?.apply(counter, out);
+    Ok(())
 }

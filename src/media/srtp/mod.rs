@@ -5,9 +5,15 @@
 //! No MKI and no encrypted header extensions are spoken; neither is ever
 //! offered.
 
+mod authentication;
 mod cipher;
+mod counter_mode;
 mod derive;
+mod galois;
+mod keystream;
+mod lanes;
 mod replay;
+mod side_by_side;
 #[cfg(test)]
 mod tests;
 
@@ -15,8 +21,11 @@ use super::drop_reason::DropReason;
 use super::packet::{Packet, TRAILER_ROOM};
 use crate::keying::MasterKey;
 use cipher::Cipher;
+use counter_mode::ForeseenDigest;
 use derive::Stream as Which;
 use replay::{Replay, Window};
+pub(super) use side_by_side::ForeseeableMessage;
+pub use side_by_side::SideBySide;
 
 /// SSRCs of one sender that are kept apart at a time. A leg has one; a few
 /// more cover its changes. Only authenticated packets bring one in.
@@ -82,16 +91,38 @@ impl Protector {
     /// repeat), is older than the window, or the key is used up.
     pub fn rtp(&mut self, packet: Sealable<'_, '_>) -> Result<(), DropReason> {
         let packet = packet.0;
+        let index = self.encrypt(packet)?;
+        self.rtp.write_rtp_tag(packet.bytes_mut(), index);
+        Ok(())
+    }
+
+    /// The same for the packet of a batch whose turn it is: its tag may be left
+    /// to the end of the batch.
+    ///
+    /// # Errors
+    /// As [`Protector::rtp`].
+    pub fn rtp_in_batch(
+        &mut self,
+        packet: Sealable<'_, '_>,
+        batch: &mut SideBySide,
+    ) -> Result<(), DropReason> {
+        let index = self.encrypt(packet.0)?;
+        if let Some(tag) = self.rtp.due_tag(index) {
+            batch.due(tag);
+        }
+        Ok(())
+    }
+
+    fn encrypt(&mut self, packet: &mut Packet<'_>) -> Result<u64, DropReason> {
         let header = rtp_header(packet.bytes())?;
-        let index = self.window.guess(header.sequence)?;
-        self.window.check(index)?;
+        let index = self.window.guess_unseen(header.sequence)?;
         let len = packet.len();
-        let more = self
-            .rtp
-            .seal_rtp(packet.slot_mut(), header.len, len, header.ssrc, index)?;
+        let more =
+            self.rtp
+                .encrypt_rtp(packet.slot_mut(), header.len, len, header.ssrc, index)?;
         packet.set_len(len + more);
         self.window.accept(index);
-        Ok(())
+        Ok(index)
     }
 
     /// RTCP to SRTCP.
@@ -152,20 +183,66 @@ impl Unprotector {
     /// # Errors
     /// Too short, a replay, or not authentic.
     pub fn rtp(&mut self, packet: &mut Packet<'_>) -> Result<(), DropReason> {
+        self.open(packet, None)
+    }
+
+    /// The same for the packet of a batch whose turn it is: its digest may be
+    /// known by now.
+    ///
+    /// # Errors
+    /// As [`Unprotector::rtp`].
+    pub fn rtp_in_batch(
+        &mut self,
+        packet: &mut Packet<'_>,
+        batch: &mut SideBySide,
+    ) -> Result<(), DropReason> {
+        match &self.rtp {
+            Cipher::CounterMode(_) => self.open(packet, batch.foreseen()),
+            Cipher::Galois(_) => self.open(packet, None),
+        }
+    }
+
+    fn open(
+        &mut self,
+        packet: &mut Packet<'_>,
+        foreseen: Option<&ForeseenDigest>,
+    ) -> Result<(), DropReason> {
         let header = rtp_header(packet.bytes())?;
         let len = packet.len();
         let known = self.streams.iter_mut().find(|s| s.ssrc == header.ssrc);
-        let fresh = Window::default();
-        let window = known.as_ref().map_or(&fresh, |stream| &stream.rtp);
-        let index = window.guess(header.sequence)?;
-        window.check(index)?;
+        let index = match &known {
+            Some(stream) => stream.rtp.guess_unseen(header.sequence)?,
+            None => Window::default().guess_unseen(header.sequence)?,
+        };
         let slot = packet.slot_mut();
+        let source = (header.ssrc, index);
         let less = self
             .rtp
-            .open_rtp(slot, header.len, len, header.ssrc, index)?;
+            .open_rtp(slot, header.len, len, source, foreseen)?;
         packet.set_len(len - less);
-        self.stream(header.ssrc).rtp.accept(index);
+        match known {
+            Some(stream) => stream.rtp.accept(index),
+            None => self.stream(header.ssrc).rtp.accept(index),
+        }
         Ok(())
+    }
+
+    /// What is to be authenticated of this packet, as far as can be told before
+    /// the packets in front of it; `None` when there is nothing to gain.
+    pub(super) fn foresee<'p>(&self, packet: &'p Packet<'_>) -> Option<ForeseeableMessage<'p>> {
+        let header = rtp_header(packet.bytes()).ok()?;
+        let known = self.streams.iter().find(|s| s.ssrc == header.ssrc);
+        let index = match known {
+            Some(stream) => stream.rtp.guess_unseen(header.sequence).ok()?,
+            None => Window::default().guess_unseen(header.sequence).ok()?,
+        };
+        let message = self.rtp.foresee_rtp(packet.bytes(), header.len, index)?;
+        Some(ForeseeableMessage(message))
+    }
+
+    /// Whether packets in a batch gain by being looked at beforehand.
+    pub(super) fn is_foreseeable(&self) -> bool {
+        matches!(self.rtp, Cipher::CounterMode(_))
     }
 
     /// SRTCP to RTCP.

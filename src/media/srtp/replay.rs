@@ -55,7 +55,7 @@ pub(super) struct Window {
 impl Window {
     /// The index of a packet with this sequence number: the one nearest to the
     /// highest seen (RFC 3711 appendix A).
-    pub(super) fn guess(&self, sequence: u16) -> Result<u64, DropReason> {
+    fn guess(&self, sequence: u16) -> Result<u64, DropReason> {
         let Some(highest) = self.replay.next.checked_sub(1) else {
             return Ok(u64::from(sequence));
         };
@@ -77,8 +77,11 @@ impl Window {
         Ok(index)
     }
 
-    pub(super) fn check(&self, index: u64) -> Result<(), DropReason> {
-        self.replay.check(index)
+    /// The same, if that packet was not seen yet.
+    pub(super) fn guess_unseen(&self, sequence: u16) -> Result<u64, DropReason> {
+        let index = self.guess(sequence)?;
+        self.replay.check(index)?;
+        Ok(index)
     }
 
     pub(super) fn accept(&mut self, index: u64) {
