@@ -117,9 +117,9 @@ impl Protector {
         let header = rtp_header(packet.bytes())?;
         let index = self.window.guess_unseen(header.sequence)?;
         let len = packet.len();
-        let more =
-            self.rtp
-                .encrypt_rtp(packet.slot_mut(), header.len, len, header.ssrc, index)?;
+        let more = self
+            .rtp
+            .encrypt_rtp(packet.slot_mut(), header.len, len, header.ssrc, index)?;
         packet.set_len(len + more);
         self.window.accept(index);
         Ok(index)
@@ -216,9 +216,7 @@ impl Unprotector {
         };
         let slot = packet.slot_mut();
         let source = (header.ssrc, index);
-        let less = self
-            .rtp
-            .open_rtp(slot, header.len, len, source, foreseen)?;
+        let less = self.rtp.open_rtp(slot, header.len, len, source, foreseen)?;
         packet.set_len(len - less);
         match known {
             Some(stream) => stream.rtp.accept(index),
