@@ -100,8 +100,9 @@ impl Relay {
 /// with longer packets between.
 fn batches() -> Vec<Vec<(u8, Vec<u8>)>> {
     let packet = |n: usize| {
-        let pair = n as u8 % PAIRS;
-        let sequence = 65_480u16.wrapping_add((n / usize::from(PAIRS)) as u16);
+        let pairs = usize::from(PAIRS);
+        let pair = (n % pairs) as u8;
+        let sequence = 65_480u16.wrapping_add((n / pairs) as u16);
         let payload = if n % 6 == 5 { n * 13 % 1100 } else { 160 };
         (pair, rtp(sequence, 100 + u32::from(pair), 0, None, payload))
     };

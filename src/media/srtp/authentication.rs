@@ -116,7 +116,7 @@ pub(super) fn digests(messages: &[Message<'_>]) -> [Digest; LANES] {
     let (all, longest) = blocks.fold((0, 0), |(all, longest), blocks| {
         (all + blocks, longest.max(blocks))
     });
-    if all < lanes::worthwhile() * longest {
+    if all < lanes::worthwhile().saturating_mul(longest) {
         let mut digests = [[0; 20]; LANES];
         for (digest, message) in digests.iter_mut().zip(messages) {
             *digest = message.digest();

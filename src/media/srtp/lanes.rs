@@ -16,7 +16,7 @@ pub(super) const LANES: usize = 16;
 pub(super) struct Lane(pub(super) [u32; LANES]);
 
 /// From how many full lanes on [`compress`] takes less time than one message
-/// after the other by the SHA instructions.
+/// after the other by the SHA instructions; [`usize::MAX`] where it never does.
 #[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw", "x86_64+avx2"))]
 pub(super) fn worthwhile() -> usize {
     if target_cfg_f!(target_feature = "avx512f") {
@@ -24,7 +24,7 @@ pub(super) fn worthwhile() -> usize {
     } else if target_cfg_f!(target_feature = "avx2") {
         13
     } else {
-        LANES + 1
+        usize::MAX
     }
 }
 

@@ -106,27 +106,145 @@ fn counter_mode_gives_the_reference_packets_of_libsrtp() {
     );
 }
 
+/// Session keys and salt of RFC 7714 section 16.
+fn rfc_7714_cipher(key_len: u8) -> Cipher {
+    let key: Vec<u8> = (0..key_len).collect();
+    let galois = Galois::new(&key, &bytes("517569642070726f2071756f")).unwrap();
+    Cipher::Galois(Box::new(galois))
+}
+
 #[test]
-fn galois_gives_the_packet_of_rfc_7714_section_16_1_1() {
-    let cipher = Galois::new(
-        &bytes("000102030405060708090a0b0c0d0e0f"),
-        &bytes("517569642070726f2071756f"),
-    )
-    .unwrap();
+fn galois_gives_the_rtp_packets_of_rfc_7714_section_16() {
     let plain = bytes(
         "8040f17b 8041f8d3 5501a0b2 47616c6c 69612065 7374206f 6d6e6973 \
          20646976 69736120 696e2070 61727465 73207472 6573",
     );
-    let mut datagram = Datagram::new(&plain);
-    let index = 0xf17b;
-    let more = cipher
-        .seal_rtp(&mut datagram.slot, 12, plain.len(), 0x5501a0b2, index)
-        .unwrap();
-    assert_eq!(
-        hex::encode(&datagram.slot[..plain.len() + more]),
+    let protected = [
+        // 16.1.1
         "8040f17b8041f8d35501a0b2f24de3a3fb34de6cacba861c9d7e4bcabe633bd50d294e6f42a5f47a51c7d19b\
-         36de3adf8833899d7f27beb16a9152cf765ee4390cce"
+         36de3adf8833899d7f27beb16a9152cf765ee4390cce",
+        // 16.2.1
+        "8040f17b8041f8d35501a0b232b1de78a822fe12ef9f78fa332e33aab18012389a58e2f3b50b2a0276ffae0f\
+         1ba63799b87b7aa3db36dfffd6b0f9bb7878d7a76c13",
+    ];
+    for (key_len, protected) in [16, 32].into_iter().zip(protected) {
+        let cipher = rfc_7714_cipher(key_len);
+        let mut datagram = Datagram::new(&plain);
+        let (ssrc, index) = (0x5501_a0b2, 0xf17b);
+        let more = cipher
+            .encrypt_rtp(&mut datagram.slot, 12, plain.len(), ssrc, index)
+            .unwrap();
+        let len = plain.len() + more;
+        assert_eq!(hex::encode(&datagram.slot[..len]), protected);
+        let less = cipher.open_rtp(&mut datagram.slot, 12, len, (ssrc, index), None);
+        assert_eq!(less, Ok(16));
+        assert_eq!(datagram.slot[..plain.len()], plain);
+    }
+}
+
+#[test]
+fn galois_gives_the_rtcp_packets_of_rfc_7714_section_17() {
+    let plain = bytes(
+        "81c8000d 4d617273 4e545031 4e545032 52545020 0000042a 0000e930 4c756e61 \
+         deadbeef deadbeef deadbeef deadbeef deadbeef",
     );
+    let protected = [
+        // 17.1
+        "81c8000d4d61727363e94885dcdab67ca727d7662f6b7e997ff5c0f76c06f32dc676a5f1730d6fda\
+         4ce09b4686303ded0bb9275bc84aa45896cf4d2fc5abf87245d9eade800005d4",
+        // 17.3
+        "81c8000d4d617273d50ae4d1f5ce5d304ba297e47d470c282c3ece5dbffe0a50a2eaa5c1110555be\
+         8415f658c61de0476f1b6fad1d1eb30c4446839f57ff6f6cb26ac3be800005d4",
+    ];
+    for (key_len, protected) in [16, 32].into_iter().zip(protected) {
+        let cipher = rfc_7714_cipher(key_len);
+        let mut datagram = Datagram::new(&plain);
+        let (ssrc, index) = (0x4d61_7273, 0x05d4);
+        let more = cipher
+            .seal_rtcp(&mut datagram.slot, plain.len(), ssrc, index)
+            .unwrap();
+        let len = plain.len() + more;
+        assert_eq!(hex::encode(&datagram.slot[..len]), protected);
+        let less = cipher.open_rtcp(&mut datagram.slot, len, ssrc, index | ENCRYPTED);
+        assert_eq!(less, Ok(20));
+        assert_eq!(datagram.slot[..plain.len()], plain);
+    }
+}
+
+/// A batch of these packets.
+fn in_batch(datagrams: &mut [Datagram]) -> Vec<Packet<'_>> {
+    datagrams.iter_mut().map(Datagram::packet).collect()
+}
+
+#[test]
+fn a_batch_is_protected_as_each_of_its_packets_is_alone() {
+    for suite in Suite::ALL {
+        let mut alone = Protector::new(&key(suite)).unwrap();
+        let mut together = Protector::new(&key(suite)).unwrap();
+        let mut side_by_side = SideBySide::new();
+        for (first, packets) in [(65_500u16, 1), (65_505, 9), (65_520, 40)] {
+            let plain: Vec<_> = (0..packets)
+                .map(|n| {
+                    let mut plain = rtp(first.wrapping_add(n), 7);
+                    plain.truncate(if n % 8 == 5 { 40 + n as usize } else { 172 });
+                    plain
+                })
+                .collect();
+            let mut datagrams: Vec<_> = plain.iter().map(|plain| Datagram::new(plain)).collect();
+            let mut batch = in_batch(&mut datagrams);
+            for (place, packet) in batch.iter_mut().enumerate() {
+                side_by_side.turn(place);
+                let sealable = Sealable::new(packet).unwrap();
+                together.rtp_in_batch(sealable, &mut side_by_side).unwrap();
+            }
+            side_by_side.end(&mut batch);
+            for (packet, plain) in batch.iter().zip(&plain) {
+                let expected = protected(&mut alone, plain);
+                assert_eq!(packet.bytes(), expected.bytes(), "{} bytes", plain.len());
+            }
+        }
+    }
+}
+
+#[test]
+fn what_was_foreseen_holds_for_its_keys_and_rollover_only() {
+    let other = MasterKey {
+        key: vec![9; 16],
+        ..key(Suite::Aes128CmSha1_80)
+    };
+    let mut protector = Protector::new(&key(other.suite)).unwrap();
+    let mut datagrams: Vec<_> = (65_530..=65_535)
+        .chain(0..14)
+        .map(|sequence| protected(&mut protector, &rtp(sequence, 7)))
+        .collect();
+    let mut batch = in_batch(&mut datagrams);
+    let before = Unprotector::new(&other).unwrap();
+    let mut unprotector = Unprotector::new(&key(other.suite)).unwrap();
+    let mut places: Vec<usize> = (0..batch.len()).collect();
+    let mut side_by_side = SideBySide::new();
+    // The first ten by other keys, and all of them by the first rollover.
+    side_by_side.foresee(&batch, &mut places[..10], |packet| before.foresee(packet));
+    side_by_side.foresee(&batch, &mut places[10..], |packet| {
+        unprotector.foresee(packet)
+    });
+    for (n, packet) in batch.iter_mut().enumerate() {
+        side_by_side.turn(n);
+        let taken = unprotector.rtp_in_batch(packet, &mut side_by_side);
+        assert_eq!(taken, Ok(()), "packet {n}");
+        assert_eq!(packet.bytes()[12..], rtp(0, 7)[12..]);
+    }
+    // And right ones for other keys let nobody in.
+    let mut datagrams: Vec<_> = (20..40)
+        .map(|sequence| protected(&mut protector, &rtp(sequence, 7)))
+        .collect();
+    let mut batch = in_batch(&mut datagrams);
+    side_by_side.foresee(&batch, &mut places, |packet| unprotector.foresee(packet));
+    let mut stranger = Unprotector::new(&other).unwrap();
+    for (n, packet) in batch.iter_mut().enumerate() {
+        side_by_side.turn(n);
+        let taken = stranger.rtp_in_batch(packet, &mut side_by_side);
+        assert_eq!(taken, Err(DropReason::SrtpAuthFailed), "packet {n}");
+    }
 }
 
 #[test]
