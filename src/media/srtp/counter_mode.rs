@@ -1,13 +1,15 @@
 //! AES in counter mode with HMAC-SHA1 (RFC 3711 section 4).
 
+use aes::Aes128Enc;
+use aes::cipher::KeyInit;
 use subtle::ConstantTimeEq;
 
 use super::authentication::{Digest, Keyed, Message};
-use super::keystream::Key;
+use super::keystream;
 use crate::media::drop_reason::DropReason;
 
 pub(super) struct CounterMode {
-    key: Key,
+    key: Aes128Enc,
     salt: [u8; 16],
     keyed: Keyed,
     /// Length of the tag in bytes.
@@ -25,7 +27,7 @@ impl CounterMode {
         let mut padded = [0; 16];
         padded[..salt.len()].copy_from_slice(salt);
         Ok(CounterMode {
-            key: Key::new(key)?,
+            key: Aes128Enc::new_from_slice(key).map_err(|_| DropReason::NotYetSecured)?,
             salt: padded,
             keyed: Keyed::new(authentication),
             tag,
@@ -36,7 +38,7 @@ impl CounterMode {
     pub(super) fn apply(&self, ssrc: u32, index: u64, bytes: &mut [u8]) {
         let counter = u128::from(ssrc) << 64 | u128::from(index) << 16;
         let counter = counter ^ u128::from_be_bytes(self.salt);
-        self.key.apply(counter.to_be_bytes(), bytes);
+        keystream::apply(&self.key, counter.to_be_bytes(), bytes);
     }
 
     /// What the tag of these bytes is made of.

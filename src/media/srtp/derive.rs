@@ -1,10 +1,13 @@
 //! Session keys out of master keys (RFC 3711 section 4.3, RFC 7714 section
 //! 11), without a key derivation rate.
 
+use aes::cipher::KeyInit;
+use aes::{Aes128Enc, Aes256Enc};
+
 use super::cipher::Cipher;
 use super::counter_mode::CounterMode;
 use super::galois::Galois;
-use super::keystream::Key;
+use super::keystream;
 use crate::keying::{MasterKey, Suite};
 use crate::media::drop_reason::DropReason;
 
@@ -67,6 +70,16 @@ pub(super) fn derive(master: &MasterKey, label: u8, out: &mut [u8]) -> Result<()
     counter[..master.salt.len()].copy_from_slice(&master.salt);
     counter[7] ^= label;
     out.fill(0);
-    Key::new(&master.key)?.apply(counter, out);
+    let unusable = |_| DropReason::NotYetSecured;
+    match master.suite {
+        Suite::AeadAes256Gcm => {
+            let key = Aes256Enc::new_from_slice(&master.key).map_err(unusable)?;
+            keystream::apply(&key, counter, out);
+        }
+        Suite::Aes128CmSha1_80 | Suite::Aes128CmSha1_32 | Suite::AeadAes128Gcm => {
+            let key = Aes128Enc::new_from_slice(&master.key).map_err(unusable)?;
+            keystream::apply(&key, counter, out);
+        }
+    }
     Ok(())
 }

@@ -1,47 +1,27 @@
-//! AES in counter mode (NIST SP 800-38A section 6.5): the keystream of both
-//! transforms.
+//! AES in counter mode (NIST SP 800-38A section 6.5): what AES_CM encrypts
+//! with and session keys are made by.
 
+use aes::cipher::consts::U16;
 use aes::cipher::{
     Array, BlockCipherEncBackend, BlockCipherEncClosure, BlockCipherEncrypt, BlockSizeUser,
-    KeyInit, consts::U16,
 };
-use aes::{Aes128Enc, Aes256Enc};
-
-use crate::media::drop_reason::DropReason;
 
 pub(super) type Block = [u8; 16];
 
 /// Blocks encrypted side by side: AES-NI works on as many in the time of one,
-/// and their round keys and they fit its registers.
+/// and they and the round keys fit its registers.
 const SIDE_BY_SIDE: usize = 4;
 
-/// An AES key, expanded once.
-pub(super) enum Key {
-    Aes128(Aes128Enc),
-    Aes256(Aes256Enc),
-}
-
-impl Key {
-    pub(super) fn new(key: &[u8]) -> Result<Key, DropReason> {
-        let unusable = |_| DropReason::NotYetSecured;
-        match key.len() {
-            16 => Aes128Enc::new_from_slice(key).map(Key::Aes128),
-            _ => Aes256Enc::new_from_slice(key).map(Key::Aes256),
-        }
-        .map_err(unusable)
-    }
-
-    /// Encrypts or decrypts with the keystream from this counter on.
-    pub(super) fn apply(&self, counter: Block, bytes: &mut [u8]) {
-        let stream = Stream {
-            counter: u128::from_be_bytes(counter),
-            bytes,
-        };
-        match self {
-            Key::Aes128(key) => key.encrypt_with_backend(stream),
-            Key::Aes256(key) => key.encrypt_with_backend(stream),
-        }
-    }
+/// Encrypts or decrypts with the keystream from this counter on.
+pub(super) fn apply(
+    key: &impl BlockCipherEncrypt<BlockSize = U16>,
+    counter: Block,
+    bytes: &mut [u8],
+) {
+    key.encrypt_with_backend(Stream {
+        counter: u128::from_be_bytes(counter),
+        bytes,
+    });
 }
 
 struct Stream<'b> {
@@ -104,11 +84,15 @@ fn xor(block: &mut Block, with: &Array<u8, U16>) {
 
 #[cfg(test)]
 mod tests {
+    use aes::cipher::KeyInit;
+    use aes::{Aes128Enc, Aes256Enc};
+
     use super::*;
 
     #[test]
     fn the_keystream_is_that_of_rfc_3711_appendix_b_2() {
-        let key = Key::new(&hex::decode("2B7E151628AED2A6ABF7158809CF4F3C").unwrap()).unwrap();
+        let key = hex::decode("2B7E151628AED2A6ABF7158809CF4F3C").unwrap();
+        let key = Aes128Enc::new_from_slice(&key).unwrap();
         let counter = |last: u16| {
             let mut block: Block = [0; 16];
             block[..14].copy_from_slice(&hex::decode("F0F1F2F3F4F5F6F7F8F9FAFBFCFD").unwrap());
@@ -116,7 +100,7 @@ mod tests {
             block
         };
         let mut stream = vec![0; 0xff02 * 16];
-        key.apply(counter(0), &mut stream);
+        apply(&key, counter(0), &mut stream);
         let block = |n: usize| hex::encode_upper(&stream[n * 16..n * 16 + 16]);
         assert_eq!(block(0), "E03EAD0935C95E80E166B16DD92B4EB4");
         assert_eq!(block(1), "D23513162B02D0F72A43A2FE4A5F97AB");
@@ -128,19 +112,21 @@ mod tests {
 
     #[test]
     fn a_cut_stream_is_the_start_of_a_longer_one_and_its_counter_wraps() {
-        for key in [vec![7; 16], vec![7; 32]] {
-            let key = Key::new(&key).unwrap();
-            let mut whole = vec![0; 200];
-            key.apply([0xff; 16], &mut whole);
-            let mut after_wrap = vec![0; 184];
-            key.apply([0; 16], &mut after_wrap);
-            assert_eq!(whole[16..], after_wrap);
-            for len in 0..200 {
-                let mut bytes = vec![0x5a; len];
-                key.apply([0xff; 16], &mut bytes);
-                let expected: Vec<u8> = whole[..len].iter().map(|byte| byte ^ 0x5a).collect();
-                assert_eq!(bytes, expected, "{len} bytes");
-            }
+        is_cut_and_wraps(&Aes128Enc::new(&[7; 16].into()));
+        is_cut_and_wraps(&Aes256Enc::new(&[7; 32].into()));
+    }
+
+    fn is_cut_and_wraps(key: &impl BlockCipherEncrypt<BlockSize = U16>) {
+        let mut whole = vec![0; 200];
+        apply(key, [0xff; 16], &mut whole);
+        let mut after_wrap = vec![0; 184];
+        apply(key, [0; 16], &mut after_wrap);
+        assert_eq!(whole[16..], after_wrap);
+        for len in 0..200 {
+            let mut bytes = vec![0x5a; len];
+            apply(key, [0xff; 16], &mut bytes);
+            let expected: Vec<u8> = whole[..len].iter().map(|byte| byte ^ 0x5a).collect();
+            assert_eq!(bytes, expected, "{len} bytes");
         }
     }
 }

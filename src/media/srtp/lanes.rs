@@ -5,7 +5,7 @@
 //! for each width of them and chosen when it first runs.
 
 use multiversion::multiversion;
-use multiversion::target::target_cfg_f;
+use multiversion::target::{Target, selected_target};
 
 /// Messages side by side: what 512 bits hold.
 pub(super) const LANES: usize = 16;
@@ -19,12 +19,13 @@ pub(super) struct Lane(pub(super) [u32; LANES]);
 /// after the other by the SHA instructions; [`usize::MAX`] where it never does.
 #[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw", "x86_64+avx2"))]
 pub(super) fn worthwhile() -> usize {
-    if target_cfg_f!(target_feature = "avx512f") {
-        8
-    } else if target_cfg_f!(target_feature = "avx2") {
-        13
-    } else {
-        usize::MAX
+    const TARGET: Target = selected_target!();
+    const AVX512: bool = TARGET.supports_feature_str("avx512f");
+    const AVX2: bool = TARGET.supports_feature_str("avx2");
+    match (AVX512, AVX2) {
+        (true, _) => 8,
+        (false, true) => 13,
+        (false, false) => usize::MAX,
     }
 }
 
