@@ -10,7 +10,8 @@ use crate::media::drop_reason::DropReason;
 
 pub(super) struct CounterMode {
     key: Aes128Enc,
-    salt: [u8; 16],
+    /// In the upper 112 bits (section 4.1.1); below is the block counter.
+    salt: u128,
     keyed: Keyed,
     /// Length of the tag in bytes.
     pub(super) tag: usize,
@@ -23,12 +24,11 @@ impl CounterMode {
         authentication: &[u8; 20],
         tag: usize,
     ) -> Result<CounterMode, DropReason> {
-        // Section 4.1.1: 112 bits of salt, then the block counter.
         let mut padded = [0; 16];
         padded[..salt.len()].copy_from_slice(salt);
         Ok(CounterMode {
             key: Aes128Enc::new_from_slice(key).map_err(|_| DropReason::NotYetSecured)?,
-            salt: padded,
+            salt: u128::from_be_bytes(padded),
             keyed: Keyed::new(authentication),
             tag,
         })
@@ -37,8 +37,7 @@ impl CounterMode {
     /// Encrypts or decrypts (section 4.1.1).
     pub(super) fn apply(&self, ssrc: u32, index: u64, bytes: &mut [u8]) {
         let counter = u128::from(ssrc) << 64 | u128::from(index) << 16;
-        let counter = counter ^ u128::from_be_bytes(self.salt);
-        keystream::apply(&self.key, counter.to_be_bytes(), bytes);
+        keystream::apply(&self.key, counter ^ self.salt, bytes);
     }
 
     /// What the tag of these bytes is made of.

@@ -69,6 +69,7 @@ pub(super) fn derive(master: &MasterKey, label: u8, out: &mut [u8]) -> Result<()
     let mut counter = [0; 16];
     counter[..master.salt.len()].copy_from_slice(&master.salt);
     counter[7] ^= label;
+    let counter = u128::from_be_bytes(counter);
     out.fill(0);
     let unusable = |_| DropReason::NotYetSecured;
     match master.suite {
