@@ -13,6 +13,7 @@ type Block = [u8; 16];
 const SIDE_BY_SIDE: usize = 4;
 
 /// Encrypts or decrypts with the keystream from this counter on.
+#[inline(never)]
 pub(super) fn apply(
     key: &impl BlockCipherEncrypt<BlockSize = U16>,
     counter: u128,
