@@ -25,7 +25,7 @@ use ringwire::sound::conference::{
 use ringwire::sound::dtmf::DtmfEvent;
 use ringwire::sound::format::SampleRate;
 use ringwire::sound::level::Alarm;
-use ringwire::sound::receiver::{Incoming, ReceiverSettings};
+use ringwire::sound::receiver::{Content, Incoming, ReceiverSettings};
 
 /// Frames of sound that repeat: two seconds.
 const FRAMES: usize = 100;
@@ -141,7 +141,7 @@ impl Room {
                 sequence: self.packets as u16,
                 timestamp: self.packets.wrapping_mul(codec.clock_rate() / 50),
                 marker: false,
-                codec: *codec,
+                content: Content::Sound(*codec),
                 payload: &self.sent[index][self.packets as usize % FRAMES],
             };
             self.conference.push(leg(index), incoming);

@@ -171,8 +171,17 @@ pub struct Ssrc(pub u32);
 pub struct CodecId(pub u8);
 
 impl CodecId {
-    /// Ids from here up are telephone events (RFC 4733), below it is sound.
+    /// Comfort noise (RFC 3389). Below it is sound.
+    pub const COMFORT_NOISE: CodecId = CodecId(15);
+
+    /// Ids from here up are telephone events (RFC 4733).
     pub const FIRST_EVENT: u8 = 16;
+
+    /// Whether payloads of this say that the sender pauses, and how its
+    /// background sounds.
+    pub fn is_comfort_noise(self) -> bool {
+        self == CodecId::COMFORT_NOISE
+    }
 
     /// Whether payloads of this are telephone events and not sound.
     pub fn is_event(self) -> bool {

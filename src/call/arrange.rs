@@ -140,7 +140,7 @@ impl Rooms {
 fn fit(one: &Member, other: &Member) -> bool {
     let takes = |from: &Member, to: &Member| {
         let first = from.codecs.iter().find(|codec| codec.is_audio());
-        let keys = |codec: &&Codec| !codec.is_audio();
+        let keys = |codec: &&Codec| codec.is_event();
         let has_keys = from.codecs.iter().any(|codec| keys(&codec));
         let keys_pass = match to.sound.keys.map(|keys| keys.delivery) {
             // They go beside the relay.

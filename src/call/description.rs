@@ -61,13 +61,19 @@ pub(super) enum Beside {
 
 /// What to offer to a peer whose room's other takes `others`: those first, so
 /// that the two are relayed where they can be; then everything else, for which
-/// the gateway stands between them.
+/// the gateway stands between them. Comfort noise is not among that: a relay
+/// would have nothing to pass on while its sender pauses, where without it the
+/// other hears the background as it is.
 pub(super) fn offered_codecs(others: Option<&[Codec]>, beside: Beside) -> Vec<Codec> {
     let others = match (others, beside) {
         (Some(others), Beside::Nothing) => return others.to_vec(),
         (others, _) => others.unwrap_or_default(),
     };
-    let rest = Codec::ALL.iter().filter(|codec| !others.contains(codec));
+    let alone = others.is_empty();
+    let rest = Codec::ALL.iter().filter(|codec| {
+        let relayed = alone || **codec != Codec::ComfortNoise;
+        relayed && !others.contains(codec)
+    });
     others.iter().chain(rest).copied().collect()
 }
 
@@ -107,7 +113,7 @@ pub(super) fn remote(negotiated: &Negotiated, signalling: IpAddr, delivery: KeyD
             .map(|entry| PayloadMapping {
                 codec: entry.codec.id(),
                 receive: entry.receive,
-                send: (entry.codec.is_audio() || delivery == KeyDelivery::Events)
+                send: (!entry.codec.is_event() || delivery == KeyDelivery::Events)
                     .then_some(entry.send),
                 clock_rate: entry.codec.clock_rate(),
             })
@@ -124,11 +130,11 @@ pub(super) fn sound(negotiated: &Negotiated, delivery: KeyDelivery) -> Option<De
         Codec::Pcma => AudioCodec::Pcma,
         Codec::G722 => AudioCodec::G722,
         Codec::Opus => AudioCodec::Opus(opus(entry.fmtp.as_deref().unwrap_or_default())),
-        Codec::TelephoneEvent(_) => return None,
+        Codec::ComfortNoise | Codec::TelephoneEvent(_) => return None,
     };
     // RFC 4733 section 2.1: events share the clock of the sound beside them;
     // where none does, any will do.
-    let is_event = |e: &&NegotiatedCodec| !e.codec.is_audio();
+    let is_event = |e: &&NegotiatedCodec| e.codec.is_event();
     let mut events = negotiated.codecs.iter().filter(is_event);
     let fits = |e: &&NegotiatedCodec| e.codec.clock_rate() == codec.clock_rate();
     let events = match delivery {
@@ -149,7 +155,7 @@ pub(super) fn sound(negotiated: &Negotiated, delivery: KeyDelivery) -> Option<De
 /// How keys go to the peer, and where its own are. `takes_info` is what it has
 /// said of INFO.
 pub(super) fn keys(policy: DtmfPolicy, negotiated: &Negotiated, takes_info: bool) -> Keys {
-    let has_events = negotiated.codecs.iter().any(|e| !e.codec.is_audio());
+    let has_events = negotiated.codecs.iter().any(|e| e.codec.is_event());
     let else_tones = match has_events {
         true => KeyDelivery::Events,
         false => KeyDelivery::Tones,

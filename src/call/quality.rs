@@ -196,7 +196,9 @@ fn rate_sent(codec: Codec, stats: &LegStats) -> Option<Quality> {
 fn quality(codec: Codec, loss: f32, delay: Duration) -> Quality {
     let transmission = Transmission {
         codec: match codec {
-            Codec::Pcmu | Codec::Pcma | Codec::TelephoneEvent(_) => CodecQuality::G711,
+            Codec::Pcmu | Codec::Pcma | Codec::ComfortNoise | Codec::TelephoneEvent(_) => {
+                CodecQuality::G711
+            }
             Codec::G722 => CodecQuality::G722,
             Codec::Opus => CodecQuality::OPUS,
         },

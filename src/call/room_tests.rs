@@ -113,7 +113,7 @@ pub(super) fn stream(room: &str, peer: &str) -> Stream {
 
 /// As telephone events where there are any, else as tones.
 pub(super) fn keys(codecs: &[Codec]) -> Keys {
-    let has_events = codecs.iter().any(|codec| !codec.is_audio());
+    let has_events = codecs.iter().any(|codec| codec.is_event());
     Keys {
         delivery: match has_events {
             true => KeyDelivery::Events,
@@ -126,7 +126,7 @@ pub(super) fn keys(codecs: &[Codec]) -> Keys {
 /// As the first codec of the list, with telephone events where it has any.
 pub(super) fn sound(codecs: &[Codec]) -> Option<Description> {
     let first = codecs.iter().find(|codec| codec.is_audio())?;
-    let events = codecs.iter().find(|codec| !codec.is_audio());
+    let events = codecs.iter().find(|codec| codec.is_event());
     Some(Description {
         codec: crate::call::sound::audio_codec(*first)?,
         payload_type: first.usual_payload_type(),

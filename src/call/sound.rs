@@ -20,7 +20,7 @@ use crate::sound::conference::{Description, Outlet, Payload, Recorded};
 use crate::sound::dtmf::event_receiver::{EventReceiver, ReceivedEvent};
 use crate::sound::dtmf::{DialStep, DtmfEvent, DtmfReport};
 use crate::sound::level::Alarm;
-use crate::sound::receiver::Incoming;
+use crate::sound::receiver::{Content, Incoming};
 
 /// How a key came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,8 +169,12 @@ impl Rooms {
             let Some(sent) = Codec::from_id(packet.codec) else {
                 continue;
             };
-            let Some(codec) = audio_codec(sent) else {
-                continue;
+            let content = match sent {
+                Codec::ComfortNoise => Content::ComfortNoise,
+                _ => match audio_codec(sent) {
+                    Some(codec) => Content::Sound(codec),
+                    None => continue,
+                },
             };
             let conference = member.sound.conference;
             if let Some(conference) = conference.and_then(|id| self.studio.get_mut(id)) {
@@ -182,12 +186,14 @@ impl Rooms {
                         sequence: packet.sequence,
                         timestamp: packet.timestamp,
                         marker: packet.marker,
-                        codec,
+                        content,
                         payload,
                     },
                 );
             }
-            if packet.unfit {
+            // Comfort noise that the other does not take ends here: it is
+            // silent then (RFC 3551 section 4.1), and the room stays a relay.
+            if packet.unfit && sent.is_audio() {
                 self.unfit_heard(now, call, sent);
             }
         }
@@ -452,6 +458,6 @@ pub(super) fn audio_codec(codec: Codec) -> Option<AudioCodec> {
         Codec::Pcma => Some(AudioCodec::Pcma),
         Codec::G722 => Some(AudioCodec::G722),
         Codec::Opus => Some(AudioCodec::Opus(OpusParameters::default())),
-        Codec::TelephoneEvent(_) => None,
+        Codec::ComfortNoise | Codec::TelephoneEvent(_) => None,
     }
 }

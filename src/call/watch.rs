@@ -203,23 +203,29 @@ impl Rooms {
                 }
             }
             let watch = &mut member.watch;
+            let received = grown(stats.received.packets, &mut watch.packets_received);
+            let sent = grown(stats.sent.packets, &mut watch.packets_sent);
+            let Place::Room(stream) = &member.place else {
+                continue;
+            };
+            let company = talkers.get(&stream.room).copied().unwrap_or_default();
+            // Who has sent comfort noise is silent, but there: nothing need come
+            // from it, and nothing be relayed to the other.
+            let pauses = table.is_pausing(member.leg);
+            let other_pauses = company.pausing > usize::from(pauses);
             let traffic = SecondOfTraffic {
-                packets_received: grown(stats.received.packets, &mut watch.packets_received),
-                packets_sent: grown(stats.sent.packets, &mut watch.packets_sent),
+                packets_received: received.max(u32::from(pauses)),
+                packets_sent: sent.max(u32::from(other_pauses)),
                 // Of a relayed leg packets are all that is known.
                 sound_received: true,
                 sound_sent: true,
             };
-            let Place::Room(stream) = &member.place else {
-                continue;
-            };
             // Alone, or with peers who are not to send, nobody hears anything
             // and nothing is wrong.
-            let with_others = talkers.get(&stream.room).is_some_and(|count| *count > 1);
             if let Some(after) = one_way
                 && is_call
                 && watch.may_send
-                && with_others
+                && company.talkers > 1
                 && let Some(alarm) = watch.second(now, after, traffic)
             {
                 tell(alarm);
@@ -227,16 +233,17 @@ impl Rooms {
         }
     }
 
-    /// How many peers of each room are to send.
-    fn talkers(&self) -> HashMap<RoomKey, usize> {
+    /// Who of each room is to send.
+    fn talkers(&self) -> HashMap<RoomKey, Company> {
         let mut talkers = HashMap::with_capacity(self.rooms.len());
         for (key, room) in &self.rooms {
-            let talks = |call: &&CallId| {
-                let member = self.members.get(call);
-                member.is_some_and(|member| member.watch.may_send)
-            };
-            let count = room.peers.iter().filter(talks).count();
-            talkers.insert(key.clone(), count);
+            let mut company = Company::default();
+            let members = room.peers.iter().filter_map(|call| self.members.get(call));
+            for member in members.filter(|member| member.watch.may_send) {
+                company.talkers += 1;
+                company.pausing += usize::from(self.table.is_pausing(member.leg));
+            }
+            talkers.insert(key.clone(), company);
         }
         talkers
     }
@@ -274,6 +281,14 @@ impl Rooms {
             self.notices.push_back(RoomNotice::Alarm { call, alarm });
         }
     }
+}
+
+/// The peers of a room who are to send.
+#[derive(Debug, Clone, Copy, Default)]
+struct Company {
+    talkers: usize,
+    /// Those of them who pause, and have said so.
+    pausing: usize,
 }
 
 fn first_audio(codecs: &[Codec]) -> Option<Codec> {

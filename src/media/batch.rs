@@ -193,6 +193,7 @@ impl Table {
         });
         let clock_rate = payload.map_or(0, |payload| payload.clock_rate);
         let event = payload.is_some_and(|payload| payload.codec.is_event());
+        let pausing = payload.is_some_and(|payload| payload.codec.is_comfort_noise());
         let arrival = arrival(tick, clock_rate);
         let same_ssrc = receive.is(receive_state::HAS_SSRC) && receive.ssrc == header.ssrc;
         let mut step = Step::Forward;
@@ -226,6 +227,7 @@ impl Table {
         receive.clock_payload = header.payload_type;
         receive.clock_rate = clock_rate;
         receive.set(receive_state::EVENT, event);
+        receive.set(receive_state::PAUSING, pausing);
         receive.last_ms = tick.ms;
         receive.bytes += header.payload_len as u64;
         if !self.receive[i].is(receive_state::STARTED) && self.notice(Notice::Started { leg }) {
@@ -361,6 +363,11 @@ impl Table {
                     described.rtcp = from;
                 }
             }
+        }
+        if self.receive[i].is(receive_state::PAUSING) {
+            // RFC 3389 section 4 leaves open how often comfort noise is sent,
+            // and some send it once: their reports tell that they are there.
+            self.cold[i].quiet_since_ms = tick.ms;
         }
         self.hear_reports(tick, i, packet.bytes());
         self.pass_on(i, packet.bytes())

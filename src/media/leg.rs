@@ -76,6 +76,9 @@ pub(super) mod receive_state {
     pub const TAPPED: u16 = 1 << 8;
     /// The current payload type is one of telephone events.
     pub const EVENT: u16 = 1 << 9;
+    /// The current payload type is comfort noise: the peer says nothing on
+    /// purpose.
+    pub const PAUSING: u16 = 1 << 10;
 }
 
 /// The hot line of packets that come from the peer.

@@ -367,6 +367,13 @@ impl Table {
         self.live(leg).map(|i| self.stats_at(i))
     }
 
+    /// Whether the peer's last packet was comfort noise (RFC 3389): it says
+    /// nothing on purpose, and may send nothing until it speaks again.
+    pub fn is_pausing(&self, leg: LegId) -> bool {
+        let receive = self.live(leg).and_then(|i| self.receive.get(i));
+        receive.is_some_and(|receive| receive.is(receive_state::PAUSING))
+    }
+
     /// The next thing to do outside, oldest first. Polling a
     /// [`Notice::Locked`] promises to connect the socket before the next batch.
     pub fn poll_notice(&mut self) -> Option<Notice> {
@@ -392,7 +399,7 @@ impl Table {
     /// Legs whose peer should be sending and has been silent for the
     /// configured time; each is named at every call until it speaks, is
     /// described anew or closed. Peers on hold, and such as may not send, are
-    /// exempt. Walks all legs: meant for about once a second.
+    /// exempt; of one whose last packet was comfort noise RTCP counts too. Walks all legs: meant for about once a second.
     pub fn inactive(&self, now: Instant) -> impl Iterator<Item = LegId> + '_ {
         let now_ms = self.tick(now).ms;
         let limit = u32::try_from(self.settings.inactivity.as_millis()).unwrap_or(u32::MAX);

@@ -15,6 +15,9 @@ pub enum Codec {
     G722,
     /// Opus (RFC 7587): always `opus/48000/2` in SDP, whatever is inside.
     Opus,
+    /// Comfort noise (RFC 3389) with the 8000 Hz clock of its static number 13:
+    /// what a codec without a pause of its own is beside.
+    ComfortNoise,
     /// Named telephone events (RFC 4733) with this RTP clock rate in Hz.
     TelephoneEvent(u32),
 }
@@ -29,11 +32,12 @@ const EVENT_ID_BASE: u8 = CodecId::FIRST_EVENT;
 impl Codec {
     /// Everything the gateway relays, best audio first. Also what to pass as
     /// `allowed` when nothing narrows the choice.
-    pub const ALL: [Codec; 6] = [
+    pub const ALL: [Codec; 7] = [
         Codec::Opus,
         Codec::G722,
         Codec::Pcma,
         Codec::Pcmu,
+        Codec::ComfortNoise,
         Codec::TelephoneEvent(8000),
         Codec::TelephoneEvent(48000),
     ];
@@ -46,6 +50,7 @@ impl Codec {
             Codec::Pcma => 1,
             Codec::G722 => 2,
             Codec::Opus => 3,
+            Codec::ComfortNoise => return CodecId::COMFORT_NOISE,
             Codec::TelephoneEvent(rate) => {
                 let kilohertz = (rate / 1000).min(u32::from(u8::MAX - EVENT_ID_BASE));
                 EVENT_ID_BASE + kilohertz as u8
@@ -60,6 +65,7 @@ impl Codec {
             1 => Some(Codec::Pcma),
             2 => Some(Codec::G722),
             3 => Some(Codec::Opus),
+            _ if id.is_comfort_noise() => Some(Codec::ComfortNoise),
             other => {
                 let rate = u32::from(other.checked_sub(EVENT_ID_BASE)?) * 1000;
                 EVENT_RATES
@@ -72,15 +78,25 @@ impl Codec {
     /// The RTP clock rate in Hz.
     pub fn clock_rate(self) -> u32 {
         match self {
-            Codec::Pcmu | Codec::Pcma | Codec::G722 => 8000,
+            // RFC 3551 section 6: of number 13.
+            Codec::Pcmu | Codec::Pcma | Codec::G722 | Codec::ComfortNoise => 8000,
             Codec::Opus => 48000,
             Codec::TelephoneEvent(rate) => rate,
         }
     }
 
-    /// Whether this is sound and not telephone events.
+    /// Whether people can talk by it: neither comfort noise nor telephone
+    /// events, which only ever come beside such a codec.
     pub fn is_audio(self) -> bool {
-        !matches!(self, Codec::TelephoneEvent(_))
+        match self {
+            Codec::Pcmu | Codec::Pcma | Codec::G722 | Codec::Opus => true,
+            Codec::ComfortNoise | Codec::TelephoneEvent(_) => false,
+        }
+    }
+
+    /// Whether these are telephone events, at whatever clock rate.
+    pub fn is_event(self) -> bool {
+        matches!(self, Codec::TelephoneEvent(_))
     }
 
     /// The encoding name as registered (RFC 8866 section 6.6), which is
@@ -91,6 +107,7 @@ impl Codec {
             Codec::Pcma => "PCMA",
             Codec::G722 => "G722",
             Codec::Opus => "opus",
+            Codec::ComfortNoise => "CN",
             Codec::TelephoneEvent(_) => "telephone-event",
         }
     }
@@ -99,7 +116,11 @@ impl Codec {
     pub fn rtpmap(self) -> String {
         let channels = match self {
             Codec::Opus => "/2", // RFC 7587 section 7: always 2
-            Codec::Pcmu | Codec::Pcma | Codec::G722 | Codec::TelephoneEvent(_) => "",
+            Codec::Pcmu
+            | Codec::Pcma
+            | Codec::G722
+            | Codec::ComfortNoise
+            | Codec::TelephoneEvent(_) => "",
         };
         format!("{}/{}{channels}", self.encoding_name(), self.clock_rate())
     }
@@ -121,6 +142,8 @@ impl Codec {
             8000 | 16000 if is("G722") && mono => Some(Codec::G722),
             // RFC 7587 section 7 wants "/2"; some leave it out or say 1.
             48000 if is("opus") => Some(Codec::Opus),
+            // RFC 3389 section 4; another rate would be for codecs not known here.
+            8000 if is("CN") && mono => Some(Codec::ComfortNoise),
             rate if is("telephone-event") && EVENT_RATES.contains(&rate) => {
                 Some(Codec::TelephoneEvent(rate))
             }
@@ -135,6 +158,7 @@ impl Codec {
             0 => Some(Codec::Pcmu),
             8 => Some(Codec::Pcma),
             9 => Some(Codec::G722),
+            13 => Some(Codec::ComfortNoise),
             _ => None,
         }
     }
@@ -146,6 +170,7 @@ impl Codec {
             Codec::Pcmu => 0,
             Codec::Pcma => 8,
             Codec::G722 => 9,
+            Codec::ComfortNoise => 13,
             Codec::Opus => 111,
             Codec::TelephoneEvent(8000) => 101,
             Codec::TelephoneEvent(48000) => 110,
@@ -156,7 +181,7 @@ impl Codec {
     /// The `a=fmtp` parameters the gateway states as a receiver.
     fn usual_fmtp(self) -> Option<String> {
         match self {
-            Codec::Pcmu | Codec::Pcma | Codec::G722 => None,
+            Codec::Pcmu | Codec::Pcma | Codec::G722 | Codec::ComfortNoise => None,
             // RFC 7587 section 6.1: worth having for any receiver over UDP.
             Codec::Opus => Some("useinbandfec=1".to_owned()),
             // RFC 4733 section 2.4.1: the DTMF digits and flash.
@@ -187,11 +212,16 @@ impl OfferedCodec {
     }
 }
 
-/// Leaves only the telephone events whose clock is that of a listed audio
-/// codec, because both share one RTP stream (RFC 4733 section 2.1). Where none
-/// has the right clock all are kept: phones that offer opus with 8000 Hz
-/// events only do take them.
-pub(super) fn keep_matching_events<T>(codecs: &mut Vec<T>, codec_of: impl Fn(&T) -> Codec) {
+/// Leaves of what comes beside audio only what fits its clock, because all of
+/// it is one RTP stream.
+///
+/// Telephone events (RFC 4733 section 2.1): those whose clock is that of a
+/// listed audio codec. Where none has the right clock all are kept: phones that
+/// offer opus with 8000 Hz events only do take them.
+///
+/// Comfort noise (RFC 3389 section 4): only beside an audio codec of its clock.
+/// Opus has pauses of its own.
+pub(super) fn keep_matching_clocks<T>(codecs: &mut Vec<T>, codec_of: impl Fn(&T) -> Codec) {
     let rates: Vec<u32> = codecs
         .iter()
         .map(&codec_of)
@@ -202,10 +232,11 @@ pub(super) fn keep_matching_events<T>(codecs: &mut Vec<T>, codec_of: impl Fn(&T)
     let any_event_fits = codecs
         .iter()
         .map(&codec_of)
-        .any(|codec| !codec.is_audio() && fits(codec));
-    if any_event_fits {
-        codecs.retain(|entry| fits(codec_of(entry)));
-    }
+        .any(|codec| codec.is_event() && fits(codec));
+    codecs.retain(|entry| {
+        let codec = codec_of(entry);
+        fits(codec) || (codec.is_event() && !any_event_fits)
+    });
 }
 
 #[cfg(test)]
@@ -225,7 +256,7 @@ mod tests {
         let known: Vec<u8> = (0..=u8::MAX)
             .filter(|id| Codec::from_id(CodecId(*id)).is_some())
             .collect();
-        assert_eq!(known, [0, 1, 2, 3, 24, 32, 48, 64]);
+        assert_eq!(known, [0, 1, 2, 3, 15, 24, 32, 48, 64]);
     }
 
     #[test]
@@ -242,6 +273,8 @@ mod tests {
             ("OPUS/48000", Some(Codec::Opus)),
             ("Telephone-Event/8000", Some(Codec::TelephoneEvent(8000))),
             ("telephone-event/44100", None),
+            ("cn/8000", Some(Codec::ComfortNoise)),
+            ("CN/16000", None),
             ("PCMU/16000", None),
             ("PCMU/8000/2", None),
             ("PCMU", None),
@@ -255,7 +288,7 @@ mod tests {
     #[test]
     fn events_keep_the_clock_of_the_audio_beside_them() {
         let narrowed = |mut codecs: Vec<Codec>| {
-            keep_matching_events(&mut codecs, |codec| *codec);
+            keep_matching_clocks(&mut codecs, |codec| *codec);
             codecs
         };
         let (eight, fortyeight) = (Codec::TelephoneEvent(8000), Codec::TelephoneEvent(48000));
@@ -268,5 +301,25 @@ mod tests {
             [Codec::Opus, Codec::Pcma, fortyeight, eight]
         );
         assert_eq!(narrowed(vec![Codec::Opus, eight]), [Codec::Opus, eight]);
+    }
+
+    #[test]
+    fn comfort_noise_is_kept_beside_a_codec_of_its_clock_only() {
+        let narrowed = |mut codecs: Vec<Codec>| {
+            keep_matching_clocks(&mut codecs, |codec| *codec);
+            codecs
+        };
+        let (noise, events) = (Codec::ComfortNoise, Codec::TelephoneEvent(48000));
+        for codec in [Codec::Pcmu, Codec::Pcma, Codec::G722] {
+            assert_eq!(narrowed(vec![codec, noise]), [codec, noise]);
+        }
+        assert_eq!(
+            narrowed(vec![Codec::Opus, noise, events]),
+            [Codec::Opus, events]
+        );
+        assert_eq!(
+            narrowed(vec![Codec::Opus, Codec::G722, noise, events]),
+            [Codec::Opus, Codec::G722, noise, events]
+        );
     }
 }

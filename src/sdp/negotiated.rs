@@ -52,15 +52,15 @@ pub struct NegotiatedCodec {
 pub enum Fit {
     /// Every audio codec of the leg is one the other takes.
     Fits,
-    /// Some are: a re-offer of just these makes it fit. Telephone events that
-    /// both know are among them.
+    /// Some are: a re-offer of just these makes it fit. Comfort noise and
+    /// telephone events that both know are among them.
     Narrow(Vec<Codec>),
     /// None is.
     Nothing,
 }
 
 impl Negotiated {
-    /// All agreed codecs in order, telephone events among them: what to pass
+    /// All agreed codecs in order, comfort noise and telephone events among them: what to pass
     /// as `allowed` for a leg that shall talk to this one.
     pub fn codec_list(&self) -> Vec<Codec> {
         self.codecs.iter().map(|entry| entry.codec).collect()

@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::codec::{Codec, OfferedCodec, keep_matching_events};
+use super::codec::{Codec, OfferedCodec, keep_matching_clocks};
 use super::direction::Direction;
 use super::ice::IceError;
 use super::negotiated::{Negotiated, NegotiatedCodec};
@@ -142,7 +142,7 @@ pub(super) fn offer_with(
 ) -> Result<Session, NegotiationError> {
     let keys = local.security.offer()?;
     let mut codecs = local.codecs.clone();
-    keep_matching_events(&mut codecs, |entry| entry.codec);
+    keep_matching_clocks(&mut codecs, |entry| entry.codec);
     let codecs = numbers.assign(&codecs);
     let mut audio = describe_audio(local, profile, &codecs, true, local.direction, None);
     audio.attributes.extend(keys);
@@ -215,7 +215,7 @@ fn answer_audio(
             },
         ));
     }
-    keep_matching_events(&mut common, |(entry, _)| entry.codec);
+    keep_matching_clocks(&mut common, |(entry, _)| entry.codec);
     let (listed, codecs): (Vec<OfferedCodec>, Vec<NegotiatedCodec>) = common.into_iter().unzip();
     require_audio(&codecs)?;
 
@@ -302,7 +302,7 @@ pub fn apply_answer(our_offer: &Session, answer: &Session) -> Result<Negotiated,
             });
         }
     }
-    keep_matching_events(&mut codecs, |entry| entry.codec);
+    keep_matching_clocks(&mut codecs, |entry| entry.codec);
     require_audio(&codecs)?;
 
     let rtcp_mux = ours.attribute("rtcp-mux").is_some() && theirs.attribute("rtcp-mux").is_some();

@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::codec::{Codec, OfferedCodec, keep_matching_events};
+use super::codec::{Codec, OfferedCodec, keep_matching_clocks};
 use super::direction::Direction;
 use super::dtls::{self, Setup};
 use super::ice::{self, Candidate};
@@ -139,7 +139,7 @@ fn common_codecs(
         .filter_map(|codec| offered.iter().find(|entry| entry.codec == *codec))
         .cloned()
         .collect();
-    keep_matching_events(&mut common, |entry| entry.codec);
+    keep_matching_clocks(&mut common, |entry| entry.codec);
     if !common.iter().any(|entry| entry.codec.is_audio()) {
         return Err(NegotiationError::NoCommonCodec);
     }
@@ -158,7 +158,7 @@ fn common_codecs(
             fmtp: match entry.codec {
                 Codec::Opus => Some(OPUS_FMTP.to_owned()),
                 Codec::TelephoneEvent(_) => Some("0-15".to_owned()),
-                Codec::Pcmu | Codec::Pcma | Codec::G722 => None,
+                Codec::Pcmu | Codec::Pcma | Codec::G722 | Codec::ComfortNoise => None,
             },
             ..entry
         })

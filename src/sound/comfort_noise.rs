@@ -10,6 +10,9 @@ use rand::{RngExt, SeedableRng};
 use super::format::{MAX_FRAME_SAMPLES, SampleRate};
 use super::resample::Resampler;
 
+/// RTP clock rate in Hz of the static payload type (section 4).
+pub const CLOCK_RATE: u32 = 8000;
+
 /// Coefficients used of a payload; RFC 3389 section 3.2 leaves the order open,
 /// and those behind add detail nobody hears in noise.
 const MAX_ORDER: usize = 12;
@@ -101,6 +104,11 @@ impl ComfortNoise {
             resampler: Resampler::new(SampleRate::Narrow, rate),
             narrow: Vec::with_capacity(MAX_FRAME_SAMPLES),
         }
+    }
+
+    /// From now on noise at this rate.
+    pub fn set_rate(&mut self, rate: SampleRate) {
+        self.resampler = Resampler::new(SampleRate::Narrow, rate);
     }
 
     /// From now on noise like this; the level goes there within some frames.

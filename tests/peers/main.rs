@@ -36,6 +36,7 @@ mod call_trace;
 mod callee;
 mod caller;
 mod challenge;
+mod comfort_noise;
 mod configuration;
 mod dtls;
 mod external_room;

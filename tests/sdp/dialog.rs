@@ -52,7 +52,10 @@ fn a_re_offer_uses_the_numbers_the_peer_introduced() {
     );
     leg.answer(&offer, ALL).unwrap();
     let again = leg.offer(ALL).unwrap();
-    assert_eq!(m_lines(&again), ["m=audio 30000 RTP/AVP 96 9 8 0 101 97"]);
+    assert_eq!(
+        m_lines(&again),
+        ["m=audio 30000 RTP/AVP 96 9 8 0 13 101 97"]
+    );
 }
 
 #[test]

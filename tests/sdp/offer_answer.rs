@@ -22,12 +22,13 @@ fn our_offer_lists_everything_and_rtcp_mux() {
          s=-\r\n\
          c=IN IP4 203.0.113.1\r\n\
          t=0 0\r\n\
-         m=audio 30000 RTP/AVP 111 9 8 0 101 110\r\n\
+         m=audio 30000 RTP/AVP 111 9 8 0 13 101 110\r\n\
          a=rtpmap:111 opus/48000/2\r\n\
          a=fmtp:111 useinbandfec=1\r\n\
          a=rtpmap:9 G722/8000\r\n\
          a=rtpmap:8 PCMA/8000\r\n\
          a=rtpmap:0 PCMU/8000\r\n\
+         a=rtpmap:13 CN/8000\r\n\
          a=rtpmap:101 telephone-event/8000\r\n\
          a=fmtp:101 0-16\r\n\
          a=rtpmap:110 telephone-event/48000\r\n\
@@ -47,6 +48,67 @@ fn a_narrowed_offer_has_the_other_legs_order_and_matching_events() {
     ];
     let offer = offer(&local().narrowed(&takes)).unwrap();
     assert_eq!(media_lines(&offer)[0], "m=audio 30000 RTP/AVP 0 8 101");
+}
+
+#[test]
+fn comfort_noise_is_offered_beside_codecs_of_its_clock_only() {
+    let line = |takes: &[Codec]| {
+        let offer = offer(&local().narrowed(takes)).unwrap();
+        media_lines(&offer).remove(0)
+    };
+    let noise = Codec::ComfortNoise;
+    assert_eq!(line(&[Codec::Pcma, noise]), "m=audio 30000 RTP/AVP 8 13");
+    assert_eq!(line(&[Codec::G722, noise]), "m=audio 30000 RTP/AVP 9 13");
+    assert_eq!(line(&[Codec::Opus, noise]), "m=audio 30000 RTP/AVP 111");
+}
+
+#[test]
+fn comfort_noise_is_answered_where_it_is_offered_and_by_its_number_there() {
+    let static_number = peer("m=audio 4000 RTP/AVP 0 13");
+    let (ours, negotiated) = answer(&static_number, &local(), ALL).unwrap();
+    assert_eq!(codecs(&negotiated), ["PCMU/8000 0/0", "CN/8000 13/13"]);
+    assert_eq!(
+        media_lines(&ours)[..3],
+        [
+            "m=audio 30000 RTP/AVP 0 13",
+            "a=rtpmap:0 PCMU/8000",
+            "a=rtpmap:13 CN/8000"
+        ]
+    );
+
+    let moved = peer("m=audio 4000 RTP/AVP 97 8 13\na=rtpmap:97 cn/8000\na=rtpmap:13 GSM/8000");
+    let (ours, negotiated) = answer(&moved, &local(), ALL).unwrap();
+    assert_eq!(codecs(&negotiated), ["CN/8000 97/97", "PCMA/8000 8/8"]);
+    assert_eq!(media_lines(&ours)[0], "m=audio 30000 RTP/AVP 97 8");
+
+    // Not to who has not asked for it, nor at rates that are not known here.
+    let without = peer("m=audio 4000 RTP/AVP 8 98\na=rtpmap:98 CN/16000");
+    let (_, negotiated) = answer(&without, &local(), ALL).unwrap();
+    assert_eq!(codecs(&negotiated), ["PCMA/8000 8/8"]);
+    let opus = peer("m=audio 4000 RTP/AVP 96 13\na=rtpmap:96 opus/48000/2");
+    let (_, negotiated) = answer(&opus, &local(), ALL).unwrap();
+    assert_eq!(codecs(&negotiated), ["opus/48000/2 96/96"]);
+}
+
+#[test]
+fn comfort_noise_alone_is_nothing_to_talk_by() {
+    let offer = peer("m=audio 4000 RTP/AVP 13");
+    assert_eq!(refusal(&offer), NegotiationError::NoCommonCodec);
+    let ours = offer(&local()).unwrap();
+    let taken = peer("m=audio 4000 RTP/AVP 13");
+    assert_eq!(
+        apply_answer(&ours, &taken),
+        Err(NegotiationError::NoCommonCodec)
+    );
+}
+
+#[test]
+fn an_answer_may_move_comfort_noise_to_another_number() {
+    let ours = offer(&local()).unwrap();
+    let theirs = peer("m=audio 4000 RTP/AVP 0 99\na=rtpmap:99 CN/8000");
+    let negotiated = apply_answer(&ours, &theirs).unwrap();
+    // Each side receives by its own numbers (RFC 3264 section 5.1).
+    assert_eq!(codecs(&negotiated), ["PCMU/8000 0/0", "CN/8000 13/99"]);
 }
 
 #[test]

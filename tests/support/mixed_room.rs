@@ -7,7 +7,7 @@ use ringwire::sound::codec::AudioCodec;
 
 use super::Gateway;
 use super::gateway::Settings;
-use super::sip::{OurCall, SipPeer};
+use super::sip::{OurCall, SipMessage, SipPeer};
 use super::talker::{Sound, Talker, Talkers};
 
 pub const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -71,11 +71,11 @@ impl Caller {
         }
     }
 
-    /// Negotiates anew.
+    /// Negotiates anew; the answer.
     #[track_caller]
-    pub fn offer(&mut self, description: &str) {
+    pub fn offer(&mut self, description: &str) -> SipMessage {
         self.sip.request(&mut self.call, "INVITE", description);
-        self.sip.expect_answer(&mut self.call);
+        self.sip.expect_answer(&mut self.call)
     }
 
     /// Hangs up.

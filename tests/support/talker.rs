@@ -35,6 +35,10 @@ pub const OPUS: AudioCodec = AudioCodec::Opus(OpusParameters {
 /// The number of telephone events.
 const KEYS: u8 = 101;
 
+/// The number that an end takes and sends comfort noise by, where it does: not
+/// the static one.
+pub const NOISE: u8 = 98;
+
 /// What an end says.
 #[derive(Debug, Clone)]
 pub enum Sound {
@@ -190,17 +194,34 @@ impl End {
         let Some(payload) = self.payloads.get(at) else {
             return;
         };
-        let mut bytes = vec![0x80, payload_type(self.codec)];
-        bytes.extend_from_slice(&self.sequence.to_be_bytes());
-        bytes.extend_from_slice(&self.timestamp.to_be_bytes());
-        bytes.extend_from_slice(&self.ssrc.to_be_bytes());
-        bytes.extend_from_slice(payload);
+        let bytes = self.packet(payload_type(self.codec), payload);
         if !self.lost.contains(&self.next) {
             // Errors are ICMP answers to earlier packets: the call may be over.
             let _ = self.socket.send_to(&bytes, target);
         }
-        self.sequence = self.sequence.wrapping_add(1);
         self.next += 1;
+    }
+
+    /// The next packet of its stream.
+    fn packet(&mut self, payload_type: u8, payload: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![0x80, payload_type];
+        bytes.extend_from_slice(&self.sequence.to_be_bytes());
+        bytes.extend_from_slice(&self.timestamp.to_be_bytes());
+        bytes.extend_from_slice(&self.ssrc.to_be_bytes());
+        bytes.extend_from_slice(payload);
+        self.sequence = self.sequence.wrapping_add(1);
+        bytes
+    }
+
+    /// Says once what its background sounds like, and nothing more (RFC 3389).
+    fn pause(&mut self, noise: &[u8]) {
+        let Some(target) = self.target.take() else {
+            return;
+        };
+        // The next moment of its clock, which goes on in the pause.
+        self.timestamp = self.timestamp.wrapping_add(self.codec.clock_rate() / 50);
+        let bytes = self.packet(NOISE, noise);
+        let _ = self.socket.send_to(&bytes, target);
     }
 
     fn hear(&mut self) {
@@ -238,6 +259,16 @@ impl Talker {
 
     /// The same with further lines.
     pub fn description_with(&self, lines: &str) -> String {
+        self.description_of(&KEYS.to_string(), lines)
+    }
+
+    /// The same with comfort noise.
+    pub fn description_with_noise(&self) -> String {
+        let lines = format!("a=rtpmap:{NOISE} CN/8000\r\n");
+        self.description_of(&format!("{NOISE} {KEYS}"), &lines)
+    }
+
+    fn description_of(&self, further: &str, lines: &str) -> String {
         let codec = self.end.lock().expect("an end").codec;
         let number = payload_type(codec);
         let map = match codec {
@@ -256,7 +287,7 @@ impl Talker {
             attributes.push_str(&format!("a=fmtp:{number} useinbandfec=1\r\n"));
         }
         attributes.push_str(lines);
-        audio_at(self.address, &format!("{number} {KEYS}"), &attributes)
+        audio_at(self.address, &format!("{number} {further}"), &attributes)
     }
 
     /// Talks to this address from now on, a packet every 20 ms.
@@ -266,6 +297,12 @@ impl Talker {
 
     pub fn be_quiet(&self) {
         self.end.lock().expect("an end").target = None;
+    }
+
+    /// Pauses until it talks again, with a background of this level in -dBov,
+    /// which it says once.
+    pub fn pause(&self, level: u8) {
+        self.end.lock().expect("an end").pause(&[level]);
     }
 
     /// Says something else, in another codec perhaps.

@@ -78,6 +78,17 @@ fn nobody_is_told_of_a_pause_of_both() {
 }
 
 #[test]
+fn who_pauses_and_has_said_so_is_not_missed() {
+    let one = || peer(DtmfPolicy::Auto, "8 13 101", "");
+    let mut two = Two::new([one(), one()]);
+    seconds(&mut two, 3, &[0, 1]);
+    // One packet of comfort noise, and then nothing.
+    two.rtp(1, [0, 13], 103, 24_160, &[60]);
+    seconds(&mut two, 20, &[0]);
+    assert_eq!(alarms(&mut two), []);
+}
+
+#[test]
 fn who_waits_alone_is_not_told_of_anything() {
     let mut two = relayed();
     two.hang_up(1);

@@ -121,6 +121,78 @@ fn dtmf_shares_sequence_and_timestamps_and_keeps_its_marker() {
 }
 
 #[test]
+fn comfort_noise_is_relayed_by_the_sinks_number_to_who_takes_it_only() {
+    let (mut bench, a, b) = Bench::pair();
+    let with_noise = |n, number| {
+        let mut remote = remote(n);
+        let noise = mapping(CodecId::COMFORT_NOISE, number, number, 8000);
+        remote.payloads.push(noise);
+        remote
+    };
+    let noise = |sequence, timestamp| Rtp {
+        payload_type: 13,
+        ..Rtp::new(sequence, timestamp, 0xaaaa)
+    };
+    bench.table.set_remote(bench.now, a, with_noise(0, 13));
+    let before = bench.relayed(0, Rtp::new(10, 1000, 0xaaaa));
+    // The other has not agreed to any: the stream pauses, and goes on without
+    // a gap of its sequence.
+    assert_eq!(
+        bench.dropped(0, noise(11, 1160)),
+        DropReason::CodecNotShared
+    );
+    let after = bench.relayed(0, Rtp::new(12, 9000, 0xaaaa));
+    assert_eq!(after.sequence, before.sequence.wrapping_add(1));
+    assert_eq!(after.timestamp, before.timestamp.wrapping_add(8000));
+
+    bench.table.set_remote(bench.now, b, with_noise(1, 97));
+    let passed = bench.relayed(0, noise(13, 9160));
+    let expected = Rtp {
+        payload_type: 97,
+        sequence: after.sequence.wrapping_add(1),
+        timestamp: after.timestamp.wrapping_add(160),
+        ..after
+    };
+    assert_eq!(passed, expected);
+}
+
+#[test]
+fn a_pausing_peer_is_there_as_long_as_it_reports() {
+    let (mut bench, a, _) = Bench::pair();
+    let mut with_noise = remote(0);
+    with_noise
+        .payloads
+        .push(mapping(CodecId::COMFORT_NOISE, 13, 13, 8000));
+    bench.table.set_remote(bench.now, a, with_noise);
+    let inactive = |bench: &Bench| bench.table.inactive(bench.now).any(|leg| leg == a);
+    // RFC 3550 section 6.4.2: an empty receiver report.
+    let report = [0x80, 201, 0, 1, 0, 0, 0, 9];
+    let limit = TableSettings::default().inactivity.as_millis() as u64;
+
+    bench.rtp(0, Rtp::new(1, 0, 9));
+    assert!(!bench.table.is_pausing(a));
+    bench.pass(limit - 1000);
+    bench.send(1, Some(rtcp_peer(0)), &report);
+    bench.pass(1000);
+    assert!(inactive(&bench), "who does not pause is to send sound");
+
+    let noise = Rtp {
+        payload_type: 13,
+        ..Rtp::new(2, 160, 9)
+    };
+    bench.rtp(0, noise);
+    assert!(bench.table.is_pausing(a));
+    bench.pass(limit - 1000);
+    bench.send(1, Some(rtcp_peer(0)), &report);
+    bench.pass(limit - 1000);
+    assert!(!inactive(&bench));
+    bench.pass(1000);
+    assert!(inactive(&bench), "neither sound nor reports");
+    bench.rtp(0, Rtp::new(3, 320, 9));
+    assert!(!bench.table.is_pausing(a));
+}
+
+#[test]
 fn payload_types_are_dropped_when_unknown_to_either_side() {
     let (mut bench, a, _) = Bench::pair();
     let with = |payload_type| Rtp {

@@ -255,8 +255,16 @@ impl Peer {
         if self.voice.gain_db != 0.0 {
             amplify(&mut self.frame, self.voice.gain_db);
         }
-        self.measured = self.has_sound.then(|| self.level.frame(&self.frame));
-        let level = self.measured.map(|measured| measured.level);
+        // Who pauses, and says so, is not speaking however loud its background.
+        let pauses = kind == Frame::ComfortNoise;
+        self.measured = self.has_sound.then(|| {
+            let measured = self.level.frame(&self.frame);
+            let voice = measured.voice && !pauses;
+            FrameLevel { voice, ..measured }
+        });
+        // Nor is its line dead.
+        let level = self.measured.filter(|_| !pauses);
+        let level = level.map(|measured| measured.level);
         if let Some(dead_air) = &mut self.dead_air
             && let Some(alarm) = dead_air.frame(level)
         {

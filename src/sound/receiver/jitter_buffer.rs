@@ -2,7 +2,7 @@
 //! numbers. The buffers of payloads that had their turn are used again, so that
 //! a stream that runs allocates nothing, and holds only as many as it needs.
 
-use crate::sound::codec::AudioCodec;
+use super::Content;
 
 /// Longest payload that is kept, in bytes: what an Ethernet frame can carry.
 pub const MAX_PAYLOAD: usize = 1500;
@@ -26,9 +26,9 @@ struct Slot {
 pub struct Header {
     /// Sequence number without wrap.
     pub sequence: i64,
-    /// Timestamp without wrap, in units of the codec's RTP clock.
+    /// Timestamp without wrap, in units of the content's RTP clock.
     pub timestamp: i64,
-    pub codec: AudioCodec,
+    pub content: Content,
     /// From the RTP header: the first packet after a pause.
     pub marker: bool,
 }

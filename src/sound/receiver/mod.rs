@@ -31,6 +31,7 @@ use self::playout::Playout;
 use self::sound_queue::SoundQueue;
 pub use self::statistics::ReceiverStatistics;
 use super::codec::{AudioCodec, Decoder};
+use super::comfort_noise::{self, ComfortNoise};
 use super::format::{FRAME_MS, SampleRate};
 
 /// Beyond the maximum delay by this, a timestamp is not late but of another
@@ -50,14 +51,33 @@ pub struct Incoming<'p> {
     pub ssrc: u32,
     /// From the RTP header.
     pub sequence: u16,
-    /// From the RTP header, in units of the codec's RTP clock.
+    /// From the RTP header, in units of the content's RTP clock.
     pub timestamp: u32,
     /// From the RTP header: the first packet after a pause (RFC 3551 section 4.1).
     pub marker: bool,
-    /// What the payload is coded with.
-    pub codec: AudioCodec,
+    /// What the payload is.
+    pub content: Content,
     /// The payload without padding.
     pub payload: &'p [u8],
+}
+
+/// What a payload is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Content {
+    /// Sound, coded with this.
+    Sound(AudioCodec),
+    /// What the background sounds like until sound comes again (RFC 3389).
+    ComfortNoise,
+}
+
+impl Content {
+    /// RTP clock rate in Hz.
+    pub fn clock_rate(self) -> u32 {
+        match self {
+            Content::Sound(codec) => codec.clock_rate(),
+            Content::ComfortNoise => comfort_noise::CLOCK_RATE,
+        }
+    }
 }
 
 /// Bounds of a receiver.
@@ -115,6 +135,8 @@ struct Stream {
 pub struct Receiver {
     rate: SampleRate,
     decoder: Option<Decoder>,
+    /// Makes comfort noise, once there was any.
+    noise: Option<Box<ComfortNoise>>,
     epoch: Option<Instant>,
     stream: Option<Stream>,
     buffer: JitterBuffer,
@@ -130,6 +152,7 @@ impl Receiver {
         Receiver {
             rate,
             decoder: None,
+            noise: None,
             epoch: None,
             stream: None,
             buffer: JitterBuffer::new(settings.capacity),
@@ -144,7 +167,7 @@ impl Receiver {
     pub fn push(&mut self, packet: Incoming<'_>) {
         self.statistics.received += 1;
         let arrival = self.micros(packet.arrival);
-        let clock_rate = packet.codec.clock_rate();
+        let clock_rate = packet.content.clock_rate();
         let mut stream = match self.stream {
             Some(stream) if stream.ssrc == packet.ssrc => stream,
             _ => self.start(&packet, 0),
@@ -196,7 +219,7 @@ impl Receiver {
     }
 
     fn insert(&mut self, packet: &Incoming<'_>, sequence: i64, timestamp: i64, arrival: i64) {
-        let media = media_micros(timestamp, packet.codec.clock_rate());
+        let media = media_micros(timestamp, packet.content.clock_rate());
         self.delay
             .update(arrival, media, self.playout.packet_micros());
         if let Some(stream) = &mut self.stream {
@@ -210,7 +233,7 @@ impl Receiver {
         let header = Header {
             sequence,
             timestamp,
-            codec: packet.codec,
+            content: packet.content,
             marker: packet.marker,
         };
         if self.playout.has_passed(sequence) {
@@ -234,6 +257,7 @@ impl Receiver {
             self.statistics.discarded += self.buffer.len() as u64;
             if stream.ssrc != packet.ssrc {
                 self.decoder = None;
+                self.noise = None;
             }
             self.queue.fade_out();
         }
@@ -245,7 +269,7 @@ impl Receiver {
         let cycles = (highest >> 16) + 1;
         let stream = Stream {
             ssrc: packet.ssrc,
-            clock_rate: packet.codec.clock_rate(),
+            clock_rate: packet.content.clock_rate(),
             highest: (cycles << 16) + before,
             timestamp: i64::from(packet.timestamp),
             strange: None,
@@ -271,6 +295,9 @@ impl Receiver {
         }
         self.rate = rate;
         self.decoder = None;
+        if let Some(noise) = &mut self.noise {
+            noise.set_rate(rate);
+        }
         self.queue.set_rate(rate);
     }
 

@@ -5,13 +5,14 @@ use std::time::Duration;
 use super::jitter_buffer::Header;
 use super::statistics::ReceiverStatistics;
 use super::time_scaling::{self, Likeness};
-use super::{Frame, Receiver, media_micros};
+use super::{Content, Frame, Receiver, media_micros};
 use crate::sound::codec::{AudioCodec, Decoder};
+use crate::sound::comfort_noise::{ComfortNoise, NoiseDescription};
 
 /// Concealment goes on for this long at most and fades at its end, in µs.
 const CONCEAL: i64 = 120_000;
-/// Comfort noise goes on for this long without a packet, in µs. Opus sends one
-/// every 400 ms of a pause.
+/// A decoder's own background goes on for this long without a packet, in µs.
+/// Opus sends one every 400 ms of a pause.
 const COMFORT: i64 = 2_000_000;
 /// A frame's length, in µs.
 const FRAME: i64 = 20_000;
@@ -34,6 +35,19 @@ enum State {
     Playing,
 }
 
+/// What stands in while the sender pauses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Background {
+    /// It has said nothing of a pause.
+    #[default]
+    Unknown,
+    /// The decoder goes on with it (Opus DTX).
+    Decoder,
+    /// It was described (RFC 3389), and goes on until sound comes: section 4
+    /// leaves open how often it is described anew.
+    Described,
+}
+
 /// Where the stream stands.
 #[derive(Debug, Default)]
 pub struct Playout {
@@ -48,8 +62,8 @@ pub struct Playout {
     silent: i64,
     /// How long there was no packet, in µs.
     without: i64,
-    /// The last packet said that a pause begins (Opus DTX).
-    discontinuous: bool,
+    /// What the last packet said of a pause.
+    background: Background,
     /// The next packet is the first after a pause.
     paused: bool,
     /// What comes next does not follow from what went before.
@@ -96,7 +110,7 @@ impl Playout {
 
     /// What stood in for packets was concealment, or the begin of a pause.
     fn settle(&mut self, statistics: &mut ReceiverStatistics, concealment: bool) {
-        if concealment && !self.discontinuous {
+        if concealment && self.background == Background::Unknown {
             let concealed = (self.ahead + self.silent).max(0);
             statistics.concealed += Duration::from_micros(concealed as u64);
         }
@@ -206,7 +220,7 @@ impl Receiver {
         let Some(decoder) = &mut self.decoder else {
             return false;
         };
-        if decoder.codec() != packet.codec {
+        if packet.content != Content::Sound(decoder.codec()) {
             return false;
         }
         let payload = self.buffer.payload(packet.sequence);
@@ -236,19 +250,25 @@ impl Receiver {
         self.playout.next_sequence = Some(packet.sequence + 1);
         self.playout.next_timestamp = packet.timestamp;
         let payload = self.buffer.take(packet.sequence);
-        self.decode_payload(packet, &payload, after_pause, made);
+        match packet.content {
+            Content::Sound(codec) => {
+                self.decode_payload(packet, codec, &payload, after_pause, made);
+            }
+            Content::ComfortNoise => self.describe_background(&payload, made),
+        }
         self.buffer.recycle(payload);
     }
 
     fn decode_payload(
         &mut self,
         packet: &Header,
+        codec: AudioCodec,
         payload: &[u8],
         after_pause: bool,
         made: &mut Made,
     ) {
         let start = self.queue.len();
-        if !self.prepare_decoder(packet.codec) {
+        if !self.prepare_decoder(codec) {
             self.statistics.invalid += 1;
             return;
         }
@@ -264,7 +284,7 @@ impl Receiver {
                 return;
             }
         };
-        let clock = i64::from(packet.codec.clock_rate());
+        let clock = i64::from(codec.clock_rate());
         let units = match decoder.duration(payload) {
             Some(units) => i64::from(units),
             None => samples as i64 * clock / i64::from(self.rate.hertz()),
@@ -272,25 +292,54 @@ impl Receiver {
         self.playout.next_timestamp = packet.timestamp + units;
         self.playout.packet = units * 1_000_000 / clock;
         self.playout.without = 0;
+        // Sound does not follow from noise.
+        self.playout.seam |= self.playout.background == Background::Described;
         // An empty packet, or one in the midst of a pause, which says what the
         // background sounds like now (RFC 7587 section 3.1.3).
-        self.playout.discontinuous = matches!(packet.codec, AudioCodec::Opus(_))
+        let pauses = matches!(codec, AudioCodec::Opus(_))
             && (payload.len() <= 2 || (after_pause && !packet.marker));
-        made.speech |= !self.playout.discontinuous;
-        made.comfort |= self.playout.discontinuous;
+        self.playout.background = match pauses {
+            true => Background::Decoder,
+            false => Background::Unknown,
+        };
+        made.speech |= !pauses;
+        made.comfort |= pauses;
         made.decoded = true;
         if std::mem::take(&mut self.playout.seam) {
             self.queue.join(start);
         }
     }
 
+    /// The sender pauses, and says what its background sounds like. The packet
+    /// has no length of its own: the next has its turn when its time comes.
+    fn describe_background(&mut self, payload: &[u8], made: &mut Made) {
+        let Some(description) = NoiseDescription::read(payload) else {
+            self.statistics.invalid += 1;
+            return;
+        };
+        let rate = self.rate;
+        // Another seed for another stream.
+        let seed = self.stream.map_or(0, |stream| u64::from(stream.ssrc));
+        let noise = self.noise.get_or_insert_with(|| {
+            let noise = ComfortNoise::new(rate, seed);
+            Box::new(noise)
+        });
+        noise.describe(&description);
+        self.playout.seam |= self.playout.background != Background::Described;
+        self.playout.background = Background::Described;
+        self.playout.without = 0;
+        self.playout.state = State::Waiting;
+        made.comfort = true;
+    }
+
     /// Nothing waits.
     fn run_dry(&mut self, made: &mut Made) {
         let missing = self.micros_of(self.queue.missing());
-        let limit = if self.playout.discontinuous {
-            COMFORT
-        } else {
-            CONCEAL
+        let limit = match self.playout.background {
+            Background::Unknown => CONCEAL,
+            Background::Decoder => COMFORT,
+            // Nothing is to be concealed.
+            Background::Described => 0,
         };
         if self.decoder.is_some()
             && self.playout.next_sequence.is_some()
@@ -305,10 +354,13 @@ impl Receiver {
     /// Something like what was before stands in for `duration` of it.
     fn conceal(&mut self, duration: i64, made: &mut Made) {
         let samples = self.samples_of(duration).max(1);
+        if self.playout.background == Background::Described {
+            return self.go_on_with_noise(samples, made);
+        }
         let start = self.queue.len();
         let Some(decoder) = &mut self.decoder else {
             self.playout.state = State::Waiting;
-            self.playout.discontinuous = false;
+            self.playout.background = Background::Unknown;
             return self.pause(made);
         };
         decoder.conceal(samples, self.queue.samples());
@@ -322,7 +374,7 @@ impl Receiver {
         if std::mem::take(&mut self.playout.seam) {
             self.queue.join(start);
         }
-        if self.playout.discontinuous {
+        if self.playout.background == Background::Decoder {
             made.comfort = true;
         } else {
             made.concealed = true;
@@ -333,11 +385,32 @@ impl Receiver {
         }
     }
 
+    /// So many samples of the background as it was described.
+    fn go_on_with_noise(&mut self, samples: usize, made: &mut Made) {
+        let start = self.queue.len();
+        match &mut self.noise {
+            Some(noise) => noise.fill(samples, self.queue.samples()),
+            None => self.queue.silence(samples),
+        }
+        let duration = self.micros_of(samples);
+        self.playout.without += duration;
+        self.playout.ahead += duration;
+        if std::mem::take(&mut self.playout.seam) {
+            self.queue.join(start);
+        }
+        made.comfort = true;
+    }
+
     /// Silence, or the background the sender described, until a frame is full.
     fn pause(&mut self, made: &mut Made) {
         let missing = self.queue.missing();
         let start = self.queue.len();
-        if self.playout.discontinuous && self.playout.without < COMFORT && self.decoder.is_some() {
+        let goes_on = match self.playout.background {
+            Background::Unknown => false,
+            Background::Decoder => self.playout.without < COMFORT && self.decoder.is_some(),
+            Background::Described => return self.go_on_with_noise(missing, made),
+        };
+        if goes_on {
             return self.conceal(self.micros_of(missing), made);
         }
         self.queue.silence(missing);
@@ -436,12 +509,12 @@ impl Receiver {
     }
 
     fn behind(&self, now: i64, packet: &Header) -> i64 {
-        let media = media_micros(packet.timestamp, packet.codec.clock_rate());
+        let media = media_micros(packet.timestamp, packet.content.clock_rate());
         self.delay.behind(now, media).unwrap_or(0)
     }
 
     fn media_between(&self, timestamp: i64, packet: &Header) -> i64 {
-        media_micros(packet.timestamp - timestamp, packet.codec.clock_rate())
+        media_micros(packet.timestamp - timestamp, packet.content.clock_rate())
     }
 
     fn samples_of(&self, micros: i64) -> usize {

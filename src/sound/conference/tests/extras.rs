@@ -99,7 +99,7 @@ fn a_key_in_the_sound_of_a_peer_is_told_once() {
                 sequence: n,
                 timestamp: u32::from(n) * 160,
                 marker: n == 0,
-                codec: AudioCodec::Pcmu,
+                content: Content::Sound(AudioCodec::Pcmu),
                 payload: &payload,
             },
         );
@@ -108,6 +108,46 @@ fn a_key_in_the_sound_of_a_peer_is_told_once() {
     }
     let keys: Vec<(LegId, Digit)> = room.out.keys.iter().map(|(l, k)| (*l, k.digit)).collect();
     assert_eq!(keys, [(leg, Digit::Star)]);
+}
+
+#[test]
+fn a_peer_that_pauses_is_heard_as_noise_and_neither_speaks_nor_is_dead() {
+    for level in [40, 80] {
+        let mut room = Room::new(4);
+        let leg = room.join(AudioCodec::Pcmu, 440.0, 8000.0);
+        let other = room.join(AudioCodec::Pcmu, 1000.0, 0.0);
+        room.pass(300);
+        let sound = room.conference.sound(leg).unwrap();
+        assert!(sound.speaking && sound.heard);
+        let concealed = sound.receiver.concealed;
+        let end = room.end_mut(leg);
+        end.pauses = true;
+        let next = end.sent + 1;
+        room.conference.push(
+            leg,
+            Incoming {
+                arrival: room.now,
+                ssrc: 77,
+                sequence: next as u16,
+                timestamp: next * 160,
+                marker: false,
+                content: Content::ComfortNoise,
+                payload: &[level],
+            },
+        );
+        room.out.alarms.clear();
+        room.pass(2000);
+        let sound = room.conference.sound(leg).unwrap();
+        assert!(!sound.speaking && sound.heard, "{sound:?}");
+        assert!((-sound.level_dbov).abs_diff(level as i8) <= 2, "{sound:?}");
+        assert_eq!(sound.receiver.concealed, concealed);
+        assert!(room.out.alarms.iter().all(|(whose, _)| *whose != leg));
+        if level == 40 {
+            let heard = &room.end(other).heard;
+            let heard = crate::sound::comfort_noise::level_of(&heard[heard.len() - 8000..]);
+            assert!(heard.abs_diff(level) <= 1, "{heard}");
+        }
+    }
 }
 
 #[test]
@@ -167,6 +207,7 @@ fn far_end(codec: AudioCodec) -> FarEnd {
         encoder: Encoder::new(codec, rate).unwrap(),
         decoder: Decoder::new(codec, rate).unwrap(),
         sent: 0,
+        pauses: false,
         heard: Vec::new(),
         got: Vec::new(),
     }

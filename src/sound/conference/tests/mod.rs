@@ -13,6 +13,7 @@ use crate::sound::clip::{Clip, ClipLimits};
 use crate::sound::codec::{AudioCodec, Decoder, Encoder, OpusParameters};
 use crate::sound::dtmf::{Digit, KeyTiming};
 use crate::sound::player::{PlayOptions, Repeat};
+use crate::sound::receiver::Content;
 
 const OPUS: AudioCodec = AudioCodec::Opus(OpusParameters {
     in_band_fec: false,
@@ -78,6 +79,8 @@ struct FarEnd {
     encoder: Encoder,
     decoder: Decoder,
     sent: u32,
+    /// Sends nothing.
+    pauses: bool,
     heard: Vec<i16>,
     /// The payloads that it was sent.
     got: Vec<Vec<u8>>,
@@ -161,6 +164,7 @@ impl Room {
             encoder: Encoder::new(codec, rate).unwrap(),
             decoder: Decoder::new(codec, rate).unwrap(),
             sent: 0,
+            pauses: false,
             heard: Vec::new(),
             got: Vec::new(),
         });
@@ -170,7 +174,7 @@ impl Room {
     /// Lets time pass: everybody sends every 20 ms, and all work is done.
     fn pass(&mut self, ms: u32) {
         for _ in 0..ms / FRAME_MS {
-            for end in &mut self.ends {
+            for end in self.ends.iter_mut().filter(|end| !end.pauses) {
                 let units = end.codec.clock_rate() / 50;
                 let payload = end.packet();
                 self.conference.push(
@@ -181,7 +185,7 @@ impl Room {
                         sequence: end.sent as u16,
                         timestamp: end.sent.wrapping_mul(units),
                         marker: false,
-                        codec: end.codec,
+                        content: Content::Sound(end.codec),
                         payload: &payload,
                     },
                 );

@@ -1,5 +1,6 @@
 //! Streams through networks of every kind, in simulated time.
 
+mod pauses;
 mod simulation;
 mod sound_quality;
 mod streams;

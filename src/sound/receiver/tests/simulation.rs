@@ -8,7 +8,9 @@ use rand::{RngExt, SeedableRng};
 
 use super::sound::codec::{AudioCodec, Encoder};
 use super::sound::format::SampleRate;
-use super::sound::receiver::{Frame, Incoming, Receiver, ReceiverSettings, ReceiverStatistics};
+use super::sound::receiver::{
+    Content, Frame, Incoming, Receiver, ReceiverSettings, ReceiverStatistics,
+};
 
 /// µs of a packet and of a frame.
 pub const PACKET: i64 = 20_000;
@@ -147,7 +149,7 @@ pub fn play(
                 sequence: sent.sequence,
                 timestamp: sent.timestamp,
                 marker: sent.marker,
-                codec: talker.codec,
+                content: Content::Sound(talker.codec),
                 payload: talker.payload(sent.payload),
             });
         }

@@ -16,7 +16,7 @@ fn push(receiver: &mut Receiver, begin: Instant, at: u64, header: (u16, u32), pa
         sequence: header.0,
         timestamp: header.1,
         marker: false,
-        codec: AudioCodec::Pcmu,
+        content: Content::Sound(AudioCodec::Pcmu),
         payload,
     });
 }
@@ -170,7 +170,7 @@ fn packets_of_any_duration_become_frames_of_20_ms() {
                     sequence: sent as u16,
                     timestamp: sent * octets,
                     marker: false,
-                    codec: AudioCodec::Pcma,
+                    content: Content::Sound(AudioCodec::Pcma),
                     payload: &vec![0xd5; octets as usize],
                 });
                 sent += 1;
@@ -209,7 +209,7 @@ fn another_codec_goes_on_where_the_first_one_ended() {
             sequence: index,
             timestamp,
             marker: false,
-            codec: codecs[which],
+            content: Content::Sound(codecs[which]),
             payload: &payload[..length],
         });
         timestamp += codecs[which].clock_rate() / 50;
@@ -272,7 +272,7 @@ fn a_lost_opus_packet_comes_back_from_the_next_one() {
                 sequence: index as u16,
                 timestamp: index * 960,
                 marker: false,
-                codec: opus,
+                content: Content::Sound(opus),
                 payload: &payload[..length],
             });
         }
@@ -329,7 +329,7 @@ fn a_pause_of_opus_is_comfort_noise_and_nothing_is_lost() {
                 sequence,
                 timestamp: index * 960,
                 marker,
-                codec: opus,
+                content: Content::Sound(opus),
                 payload: &payload[..length],
             });
             sequence += 1;
@@ -349,7 +349,13 @@ fn a_pause_of_opus_is_comfort_noise_and_nothing_is_lost() {
 #[test]
 fn nothing_that_can_be_pushed_panics_or_grows() {
     let opus = AudioCodec::Opus(OpusParameters::default());
-    let codecs = [AudioCodec::Pcmu, AudioCodec::Pcma, AudioCodec::G722, opus];
+    let contents = [
+        Content::Sound(AudioCodec::Pcmu),
+        Content::Sound(AudioCodec::Pcma),
+        Content::Sound(AudioCodec::G722),
+        Content::Sound(opus),
+        Content::ComfortNoise,
+    ];
     let rates = [SampleRate::Narrow, SampleRate::Wide, SampleRate::Full];
     let begin = Instant::now();
     for seed in 0..12 {
@@ -365,7 +371,7 @@ fn nothing_that_can_be_pushed_panics_or_grows() {
         // From a stream that is nearly sane to pure noise.
         let wild = f64::from(random.random_range(0..10_u32)) / 30.0;
         let mut now = 100_000_u64;
-        let (mut sequence, mut timestamp, mut codec) = (random.random(), random.random(), 0);
+        let (mut sequence, mut timestamp, mut content) = (random.random(), random.random(), 0);
         for _ in 0..1000 {
             for _ in 0..random.random_range(0..4) {
                 sequence = u16::wrapping_add(sequence, 1);
@@ -377,7 +383,7 @@ fn nothing_that_can_be_pushed_panics_or_grows() {
                     timestamp = random.random();
                 }
                 if random.random_bool(wild / 10.0) {
-                    codec = random.random_range(0..4);
+                    content = random.random_range(0..contents.len());
                 }
                 let length = match random.random_bool(wild) {
                     true => random.random_range(0..2000),
@@ -394,7 +400,7 @@ fn nothing_that_can_be_pushed_panics_or_grows() {
                     sequence,
                     timestamp,
                     marker: random.random(),
-                    codec: codecs[codec],
+                    content: contents[content],
                     payload: &payload,
                 });
             }
