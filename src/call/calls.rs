@@ -504,7 +504,9 @@ impl Calls {
             Event::OfferAnswered { body, .. } => self.offer_answered(now, call, body),
             Event::OfferRefused { code, .. } => self.offer_refused(call, code),
             Event::Info { body, .. } => self.info(now, call, body),
-            Event::InfoAnswered { code, .. } => self.info_answered(call, code),
+            Event::InfoAnswered {
+                code, given_back, ..
+            } => self.info_answered(now, call, code, &given_back),
             Event::Bye { .. } => self.peer_hung_up(now, call),
             Event::Lost { reason, .. } => self.lost(now, call, reason),
             Event::Ended { .. } => self.session_over(now, call),

@@ -156,10 +156,7 @@ pub(super) fn sound(negotiated: &Negotiated, delivery: KeyDelivery) -> Option<De
 /// said of INFO.
 pub(super) fn keys(policy: DtmfPolicy, negotiated: &Negotiated, takes_info: bool) -> Keys {
     let has_events = negotiated.codecs.iter().any(|e| e.codec.is_event());
-    let else_tones = match has_events {
-        true => KeyDelivery::Events,
-        false => KeyDelivery::Tones,
-    };
+    let else_tones = delivery_without_info(negotiated);
     match policy {
         DtmfPolicy::Auto => Keys {
             delivery: match else_tones {
@@ -182,6 +179,14 @@ pub(super) fn keys(policy: DtmfPolicy, negotiated: &Negotiated, takes_info: bool
             delivery: KeyDelivery::Tones,
             come_as_tones: true,
         },
+    }
+}
+
+/// How keys go to a peer that takes no INFO.
+pub(super) fn delivery_without_info(negotiated: &Negotiated) -> KeyDelivery {
+    match negotiated.codecs.iter().any(|e| e.codec.is_event()) {
+        true => KeyDelivery::Events,
+        false => KeyDelivery::Tones,
     }
 }
 

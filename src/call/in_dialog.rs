@@ -3,7 +3,6 @@
 
 use std::time::Instant;
 
-use bytes::Bytes;
 use tracing::info;
 
 use crate::book::DtmfPolicy;
@@ -12,15 +11,12 @@ use crate::call::description;
 use crate::call::event::CallEventKind;
 use crate::call::incoming::not_acceptable;
 use crate::call::request::CallError;
-use crate::call::room::{LegAddress, RoomRequest};
+use crate::call::room::{KeyDelivery, LegAddress, RoomRequest};
 use crate::call::state::Phase;
-use crate::call::tally::InfoOutcome;
 use crate::ids::{CallId, SessionId};
 use crate::sdp::{Codec, Negotiated, NegotiationError};
 use crate::sip::agent::{Body, OfferId, Rejection};
 use crate::sip::method::Method;
-use crate::sound::dtmf::DtmfEvent;
-use crate::sound::dtmf::info::InfoFormat;
 
 /// 488 Not Acceptable Here: the offer cannot be taken, the session stays as it
 /// is (RFC 3261 section 14.2).
@@ -216,55 +212,6 @@ impl Calls {
         }
     }
 
-    /// An INFO has come: keys are told of, anything else is passed over.
-    pub(super) fn info(&mut self, now: Instant, id: CallId, body: Option<Body>) {
-        let Some(body) = body else {
-            return;
-        };
-        let Some(format) = InfoFormat::from_content_type(&body.content_type) else {
-            return;
-        };
-        let key = match format.parse(&body.content) {
-            Ok(key) => key,
-            Err(error) => {
-                info!(call_id = %id, %error, "INFO without a usable key");
-                return;
-            }
-        };
-        let has_leg = self.calls.get(&id).is_some_and(|call| call.has_leg);
-        match has_leg {
-            // The room knows whom else it concerns, and tells us of it.
-            true => self.ask_room(id, RoomRequest::Key { call: id, key }),
-            false => self.tell(now, id, CallEventKind::Key(key)),
-        }
-    }
-
-    /// A key is to go to the peer by INFO (RFC 6086 section 2). One for which
-    /// the peer has no ear, or there is no room, is counted and logged.
-    pub(super) fn send_key(&mut self, now: Instant, id: CallId, key: DtmfEvent) {
-        let Some(session) = self.calls.get(&id).and_then(|call| call.session) else {
-            return;
-        };
-        let format = InfoFormat::DtmfRelay;
-        let body = Body {
-            content_type: format.content_type().to_owned(),
-            content: Bytes::from(format.write(key)),
-        };
-        if let Err(error) = self.agent.info(now, session, body) {
-            self.tally.info_sent(InfoOutcome::Dropped);
-            info!(call_id = %id, %error, "key not sent by INFO");
-        }
-    }
-
-    /// An INFO of ours has its final answer.
-    pub(super) fn info_answered(&mut self, id: CallId, code: u16) {
-        let outcome = InfoOutcome::of(code);
-        self.tally.info_sent(outcome);
-        if outcome != InfoOutcome::Taken {
-            info!(call_id = %id, code, "INFO with a key not taken by the peer");
-        }
-    }
-
     /// Takes an answer to our offer.
     pub(super) fn apply_answer(
         &mut self,
@@ -308,7 +255,12 @@ impl Calls {
             Some(_) => DtmfPolicy::Events,
             None => call.dtmf,
         };
-        let keys = description::keys(policy, negotiated, takes_info);
+        let mut keys = description::keys(policy, negotiated, takes_info);
+        if call.info_refused && keys.delivery == KeyDelivery::Info {
+            keys.delivery = description::delivery_without_info(negotiated);
+        }
+        let by_info = keys.delivery == KeyDelivery::Info;
+        call.by_info = by_info.then(|| Box::new(negotiated.clone()));
         let remote = description::remote(negotiated, call.peer_address.ip(), keys.delivery);
         self.ask_room(
             id,

@@ -7,6 +7,7 @@
 //! | `incoming` | from an INVITE to our answer |
 //! | `outgoing` | from a request to the peer's answer |
 //! | `in_dialog` | offers in a dialog: hold, codec and address changes |
+//! | `key_info` | keys that come and go in SIP INFO |
 //! | `ending` | how calls end |
 //! | `room`, `room_message` | rooms and their media legs |
 //! | `media_server`, `server_leg` | calls whose room is on a media server |
@@ -27,6 +28,7 @@ pub mod event;
 mod histogram;
 mod in_dialog;
 mod incoming;
+mod key_info;
 mod limits;
 mod media_server;
 mod outgoing;

@@ -166,6 +166,7 @@ impl Rooms {
                 keys,
             } => self.connect(now, call, *remote, codecs, sound, keys),
             RoomRequest::Key { call, key } => self.key_pressed(now, call, key, KeyWay::Info),
+            RoomRequest::SendKeys { call, keys } => self.send_keys_again(now, call, &keys),
             RoomRequest::ConnectServer { call, remote } => self.connect_server(now, call, *remote),
             RoomRequest::Leave { call } => {
                 let media = self.leave(now, call, ports);

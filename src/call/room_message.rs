@@ -46,6 +46,14 @@ pub enum RoomRequest {
         /// Which key, and for how long.
         key: DtmfEvent,
     },
+    /// Keys that were to go to the peer by INFO, and are to go as it gets them
+    /// now.
+    SendKeys {
+        /// Whose peer.
+        call: CallId,
+        /// Which keys, in their order.
+        keys: Vec<DtmfEvent>,
+    },
     /// The media server's side of the leg towards it is known.
     ConnectServer {
         /// Whose leg.

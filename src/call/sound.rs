@@ -386,6 +386,17 @@ impl Rooms {
         }
     }
 
+    /// Sends keys that did not reach the peer by INFO. One that cannot be sent,
+    /// a flash as a tone or one too many, is left out.
+    pub(super) fn send_keys_again(&mut self, now: Instant, call: CallId, keys: &[DtmfEvent]) {
+        let Some(room) = self.room_of(call) else {
+            return;
+        };
+        for key in keys {
+            let _ = self.send_keys(now, &room, call, &[DialStep::again(*key)]);
+        }
+    }
+
     /// The room's conference, made if there is none, with everybody in it.
     pub(super) fn open_conference(
         &mut self,

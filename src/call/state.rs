@@ -13,7 +13,7 @@ use crate::call::scanners::InCall;
 use crate::clock::WallClock;
 use crate::ids::{AppId, CallId, RequestId, SessionId};
 use crate::keying::{Security, Srtp};
-use crate::sdp::{Codec, Exchange, Session};
+use crate::sdp::{Codec, Exchange, Negotiated, Session};
 
 /// One SIP leg and the state around it.
 pub(super) struct Call {
@@ -49,6 +49,11 @@ pub(super) struct Call {
     pub srtp: Srtp,
     /// How keys go to its peer.
     pub dtmf: DtmfPolicy,
+    /// Its peer has refused a key by INFO: none goes that way any more.
+    pub info_refused: bool,
+    /// What was agreed on, where keys go by INFO: the room is told of it anew
+    /// once they no longer do.
+    pub by_info: Option<Box<Negotiated>>,
     /// The other side of the relay, where the call's room is on a media
     /// server.
     pub server: Option<ServerSide>,
@@ -168,6 +173,8 @@ impl Call {
             offering: false,
             srtp: Srtp::OFF,
             dtmf: DtmfPolicy::Auto,
+            info_refused: false,
+            by_info: None,
             server: None,
             held_places: None,
             phase,

@@ -1,5 +1,6 @@
 //! INFO of ours in a dialog (RFC 6086 section 2).
 
+use ringwire::ids::SessionId;
 use ringwire::sip::agent::{AgentError, Body, Event};
 
 use crate::fake_network::{Conditions, World};
@@ -9,6 +10,14 @@ fn key(digit: char) -> Body {
     Body {
         content_type: "application/dtmf-relay".to_owned(),
         content: format!("Signal={digit}\r\nDuration=160\r\n").into(),
+    }
+}
+
+fn answered(session: SessionId, code: u16, given_back: &[char]) -> Event {
+    Event::InfoAnswered {
+        session,
+        code,
+        given_back: given_back.iter().copied().map(key).collect(),
     }
 }
 
@@ -26,10 +35,7 @@ fn infos_go_one_after_the_other_and_each_is_told_of() {
         body: Some(key(digit)),
     };
     assert_eq!(world.take(1), ['1', '2', '3'].map(received));
-    let taken = Event::InfoAnswered {
-        session: caller,
-        code: 200,
-    };
+    let taken = answered(caller, 200, &[]);
     assert_eq!(world.take(0), [taken.clone(), taken.clone(), taken]);
 }
 
@@ -49,10 +55,32 @@ fn the_next_info_waits_for_the_answer_to_the_one_before() {
     );
     assert_eq!(first[0].header("Content-Type"), "application/dtmf-relay");
     assert!(first[0].0.ends_with("\r\n\r\nSignal=1\r\nDuration=160\r\n"));
-    raw.send(&mut world, &raw.response(&first[0], 415, "", ""));
+    raw.send(&mut world, &raw.response(&first[0], 200, "", ""));
     let second = raw.received(&mut world);
     assert!(second[0].0.contains("Signal=2"));
-    assert_eq!(world.take(0), [Event::InfoAnswered { session, code: 415 }]);
+    assert_eq!(world.take(0), [answered(session, 200, &[])]);
+}
+
+#[test]
+fn a_refused_info_is_given_back_with_those_behind_it() {
+    let mut world = World::new(1, Conditions::PERFECT, 1);
+    let (session, raw) = connected_raw(&mut world);
+    let now = world.now;
+    for digit in ['1', '2', '3'] {
+        world.agent(0).info(now, session, key(digit)).unwrap();
+    }
+    let first = raw.received(&mut world).pop().unwrap();
+    raw.send(&mut world, &raw.response(&first, 415, "", ""));
+    assert_eq!(raw.received(&mut world).len(), 0);
+    assert_eq!(world.take(0), [answered(session, 415, &['1', '2', '3'])]);
+    // One that is sent all the same has its own answer.
+    let now = world.now;
+    world.agent(0).info(now, session, key('4')).unwrap();
+    let fourth = raw.received(&mut world).pop().unwrap();
+    assert!(fourth.0.contains("Signal=4"));
+    raw.send(&mut world, &raw.response(&fourth, 200, "", ""));
+    world.run(millis(10));
+    assert_eq!(world.take(0), [answered(session, 200, &[])]);
 }
 
 #[test]
@@ -62,7 +90,7 @@ fn an_info_without_an_answer_ends_nothing() {
     let now = world.now;
     world.agent(0).info(now, session, key('1')).unwrap();
     world.run(seconds(40));
-    assert_eq!(world.take(0), [Event::InfoAnswered { session, code: 408 }]);
+    assert_eq!(world.take(0), [answered(session, 408, &['1'])]);
     assert_eq!(world.agent(0).sessions(), 1);
 }
 
@@ -96,7 +124,7 @@ fn a_challenged_info_proves_itself() {
     assert!(proved.0.ends_with("Signal=1\r\nDuration=160\r\n"));
     raw.send(&mut world, &raw.response(&proved, 200, "", ""));
     world.run(millis(10));
-    assert_eq!(world.take(0), [Event::InfoAnswered { session, code: 200 }]);
+    assert_eq!(world.take(0), [answered(session, 200, &[])]);
 }
 
 #[test]

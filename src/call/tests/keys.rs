@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::house::*;
 use crate::book::DtmfPolicy;
-use crate::call::request::{CallReply, CallRequest};
+use crate::call::request::{CallReply, CallRequest, SoundRequest};
 use crate::ids::{CallId, MediaPort};
 use crate::media::Verdict;
 use crate::media::packet::{Packet, SLOT_SIZE};
@@ -13,7 +13,7 @@ use crate::sip::message::{Message, Request, Response};
 use crate::sound::codec::{AudioCodec, Decoder, Encoder};
 use crate::sound::dtmf::tone_detector::ToneDetector;
 use crate::sound::dtmf::tones::ToneGenerator;
-use crate::sound::dtmf::{Digit, DtmfReport, KeyTiming};
+use crate::sound::dtmf::{DialStep, Digit, DtmfReport, KeyTiming};
 use crate::sound::format::SampleRate;
 
 /// The ports of the first and of the second call.
@@ -334,24 +334,36 @@ fn a_tone_becomes_an_event() {
     assert_eq!(events(&sent, 101).map(|(key, _)| key), Some(5));
 }
 
-#[test]
-fn keys_of_the_application_go_by_info_and_what_became_of_them_is_counted() {
-    use crate::call::request::SoundRequest;
-    use crate::sound::dtmf::{DialStep, KeyTiming};
-    let mut two = Two::new([
-        peer(DtmfPolicy::Info, "8", ""),
-        peer(DtmfPolicy::Auto, "8", ""),
-    ]);
-    let key = |name| DialStep::Key(digit(name), KeyTiming::default());
+/// Has the application send these keys to the first peer.
+fn send_keys(two: &mut Two, steps: Vec<DialStep>) -> CallReply {
     let keys = SoundRequest::Keys {
         room: stream("keys", "one").room,
         call: two.calls[0],
-        steps: vec![key('1'), DialStep::Wait(500), key('2')],
+        steps,
     };
     let now = two.house.now;
     let reply = two.house.rooms.handle_sound(now, keys);
-    assert!(matches!(reply, CallReply::Done), "{reply:?}");
     two.house.settle();
+    reply
+}
+
+fn key(name: char) -> DialStep {
+    DialStep::Key(digit(name), KeyTiming::default())
+}
+
+/// The first peer is to get its keys by INFO.
+fn by_info(formats: &'static str) -> Two {
+    Two::new([
+        peer(DtmfPolicy::Info, formats, ""),
+        peer(DtmfPolicy::Auto, "8", ""),
+    ])
+}
+
+#[test]
+fn keys_of_the_application_go_by_info_and_what_became_of_them_is_counted() {
+    let mut two = by_info("8");
+    let reply = send_keys(&mut two, vec![key('1'), DialStep::Wait(500), key('2')]);
+    assert!(matches!(reply, CallReply::Done), "{reply:?}");
     let first = two.house.sent_request("INFO");
     two.house.respond(&first, 200, None);
     let second = two.house.sent_request("INFO");
@@ -359,4 +371,74 @@ fn keys_of_the_application_go_by_info_and_what_became_of_them_is_counted() {
     two.house.respond(&second, 415, None);
     let counts: Vec<u64> = two.house.calls.tally().infos().map(|(_, n)| n).collect();
     assert_eq!(counts, [1, 1, 0]);
+}
+
+#[test]
+fn keys_refused_by_info_go_as_events_from_then_on_and_that_is_told_once() {
+    for code in [405, 415, 488, 489, 501] {
+        let mut two = by_info("8 101");
+        send_keys(&mut two, vec![key('5')]);
+        let refused = two.house.sent_request("INFO");
+        two.house.respond(&refused, code, None);
+        assert_eq!(two.house.told(), ["error"]);
+        let sent = two.sound_to(0);
+        assert_eq!(events(&sent, 101), Some((5, 800)), "{code}");
+
+        send_keys(&mut two, vec![key('6')]);
+        let sent = two.sound_to(0);
+        assert_eq!(events(&sent, 101), Some((6, 800)), "{code}");
+        assert_eq!(two.infos(0), [""; 0]);
+        assert_eq!(two.house.told(), [""; 0]);
+    }
+}
+
+#[test]
+fn keys_refused_by_info_go_as_tones_where_there_are_no_events() {
+    let mut two = by_info("8");
+    send_keys(&mut two, vec![key('5')]);
+    let refused = two.house.sent_request("INFO");
+    two.house.respond(&refused, 501, None);
+    let sent = two.sound_to(0);
+    assert_eq!(tones(&sent), [digit('5')]);
+    assert_eq!(two.house.told(), ["error"]);
+}
+
+#[test]
+fn keys_behind_a_refused_one_follow_it_in_their_order() {
+    let mut two = by_info("8 101");
+    send_keys(&mut two, vec![key('1'), key('2'), key('3')]);
+    let refused = two.house.sent_request("INFO");
+    two.house.respond(&refused, 415, None);
+    assert_eq!(two.infos(0), [""; 0]);
+    let mut sent = two.sound_to(0);
+    sent.extend(two.sound_to(0));
+    let mut keys: Vec<u8> = sent
+        .iter()
+        .filter(|(number, _)| *number == 101)
+        .map(|(_, payload)| payload[0])
+        .collect();
+    keys.dedup();
+    assert_eq!(keys, [1, 2, 3]);
+    let counts: Vec<u64> = two.house.calls.tally().infos().map(|(_, n)| n).collect();
+    assert_eq!(counts, [0, 1, 0]);
+}
+
+#[test]
+fn a_key_that_nobody_answers_is_not_sent_again_but_the_next_goes_another_way() {
+    let mut two = by_info("8 101");
+    send_keys(&mut two, vec![key('1'), key('2')]);
+    two.house.sent_request("INFO");
+    for _ in 0..40 {
+        two.send(0);
+        two.send(1);
+        two.house.pass(Duration::from_secs(1));
+    }
+    assert_eq!(two.house.told(), ["error"]);
+    assert_eq!(events(&two.sound_to(0), 101), None);
+    let counts: Vec<u64> = two.house.calls.tally().infos().map(|(_, n)| n).collect();
+    assert_eq!(counts, [0, 1, 1]);
+    two.house.sent.clear();
+    send_keys(&mut two, vec![key('3')]);
+    assert_eq!(events(&two.sound_to(0), 101), Some((3, 800)));
+    assert_eq!(two.infos(0), [""; 0]);
 }

@@ -154,6 +154,9 @@ pub enum Event {
         /// The final status: 408 where no answer came, 503 where the peer
         /// could not be reached or there was no room for a transaction.
         code: u16,
+        /// None after a 2xx. Else what was not taken, and after it those that
+        /// waited behind it, which are not sent: they would fare no better.
+        given_back: Vec<Body>,
     },
     /// The peer hung up. 200 was sent; the session is gone.
     Bye {

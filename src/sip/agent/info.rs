@@ -43,8 +43,8 @@ impl Agent {
 
     /// Sends an INFO in an established session, after those that wait: one at
     /// a time, so that they arrive in their order. The outcome of each is an
-    /// [`Event::InfoAnswered`]; those that wait when the session ends are
-    /// dropped.
+    /// [`Event::InfoAnswered`], which gives back those that wait where it is a
+    /// refusal; those that wait when the session ends are dropped.
     ///
     /// # Errors
     /// [`AgentError::Full`] when [`MAX_WAITING`] wait already.
@@ -130,10 +130,19 @@ impl Agent {
         let Ok(established) = self.established(id) else {
             return;
         };
-        established.infos.under_way = None;
+        let infos = &mut established.infos;
+        let under_way = infos.under_way.take();
+        let given_back = match status.code() {
+            200..300 => Vec::new(),
+            _ => under_way
+                .into_iter()
+                .chain(infos.waiting.drain(..))
+                .collect(),
+        };
         self.event(Event::InfoAnswered {
             session: id,
             code: status.code(),
+            given_back,
         });
         self.send_next_info(now, id);
     }
