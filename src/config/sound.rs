@@ -12,6 +12,13 @@ const LARGEST_ROOM: u64 = 10_000;
 const MOST_VOICES: u64 = 64;
 /// As long as a call may be silent before it is told of, in seconds: an hour.
 const LONGEST_SILENCE_S: u64 = 3_600;
+/// Silence that is told of unless configured otherwise, in seconds. Many
+/// telephones send it while they are muted, and a listener seldom says nothing
+/// for longer; a broken microphone is found all the same.
+const DEAD_AIR_S: u64 = 30;
+/// Sound in one direction only that is told of unless configured otherwise, in
+/// seconds.
+const ONE_WAY_S: u64 = 10;
 /// The longest wait that the jitter buffer's estimate reaches, in ms.
 const LONGEST_WAIT_MS: u64 = 1_275;
 
@@ -44,14 +51,18 @@ pub(super) fn sound(reader: &Reader<'_>, file: &File) -> Result<Sound, ConfigErr
         loudest: loudest as usize,
         jitter_minimum: Duration::from_millis(minimum),
         jitter_maximum: Duration::from_millis(maximum),
-        dead_air: silence(reader, &sound.dead_air_s)?,
-        one_way: silence(reader, &sound.one_way_s)?,
+        dead_air: silence(reader, &sound.dead_air_s, DEAD_AIR_S)?,
+        one_way: silence(reader, &sound.one_way_s, ONE_WAY_S)?,
         inband_dtmf: sound.inband_dtmf.as_ref().is_none_or(|on| *on.get_ref()),
     })
 }
 
 /// 0 is never.
-fn silence(reader: &Reader<'_>, setting: &Setting<Whole>) -> Result<Option<Duration>, ConfigError> {
-    let after = reader.seconds(setting, 10, 0..=LONGEST_SILENCE_S)?;
+fn silence(
+    reader: &Reader<'_>,
+    setting: &Setting<Whole>,
+    usual: u64,
+) -> Result<Option<Duration>, ConfigError> {
+    let after = reader.seconds(setting, usual, 0..=LONGEST_SILENCE_S)?;
     Ok((!after.is_zero()).then_some(after))
 }

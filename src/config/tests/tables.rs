@@ -204,7 +204,7 @@ fn rooms_have_their_capacity_voices_and_patience() {
         jitter_minimum: Duration::ZERO,
         jitter_maximum: Duration::from_millis(400),
         inband_dtmf: true,
-        dead_air: Some(Duration::from_secs(10)),
+        dead_air: Some(Duration::from_secs(30)),
         one_way: Some(Duration::from_secs(10)),
     };
     assert_eq!(load("").sound, usual);
