@@ -153,6 +153,7 @@ impl From<CallError> for ApiError {
             CallError::UnknownPlay => (StatusCode::NOT_FOUND, "PLAY_NOT_FOUND"),
             CallError::TooManyPlays => (StatusCode::TOO_MANY_REQUESTS, "TOO_MANY_PLAYS"),
             CallError::TooManyKeys => (StatusCode::TOO_MANY_REQUESTS, "TOO_MANY_KEYS"),
+            CallError::PeerOnHold => (StatusCode::CONFLICT, "PEER_ON_HOLD"),
             CallError::PortsExhausted => (StatusCode::SERVICE_UNAVAILABLE, "PORTS_EXHAUSTED"),
             CallError::TooManyCalls | CallError::Overloaded => {
                 (StatusCode::SERVICE_UNAVAILABLE, "OVERLOADED")

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use crate::call::room::{KeyDelivery, Member, Place, Rooms};
+use crate::call::room::{KeyDelivery, Member, Place, RoomNotice, Rooms};
 use crate::call::studio::ConferenceId;
 use crate::ids::{CallId, LegId, RoomKey};
 use crate::sdp::Codec;
@@ -125,12 +125,17 @@ impl Rooms {
         if conference.voice(leg).is_none() {
             conference.add(leg);
         }
+        let mut keys_dropped = false;
         if let Some(description) = description {
+            keys_dropped = !description.takes && conference.drop_keys(leg);
             conference.describe(leg, description);
         }
         conference.set_voice(leg, voice);
         conference.detect_keys(leg, detect);
         conference.serve(leg, need.mixed);
+        if keys_dropped {
+            self.notices.push_back(RoomNotice::KeysDropped { call });
+        }
     }
 }
 

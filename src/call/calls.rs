@@ -283,12 +283,13 @@ impl Calls {
             }
             RoomNotice::Key { call, key } => self.tell(now, call, CallEventKind::Key(key)),
             RoomNotice::SendKey { call, key } => self.send_key(now, call, key),
+            RoomNotice::KeysDropped { call } => {
+                let text = "the peer holds: keys that were not out are dropped".to_owned();
+                self.tell(now, call, CallEventKind::Error(text));
+            }
             RoomNotice::NotRecorded { call, why } => {
-                self.tell(
-                    now,
-                    call,
-                    CallEventKind::Error(format!("not recorded: {why}")),
-                );
+                let text = format!("not recorded: {why}");
+                self.tell(now, call, CallEventKind::Error(text));
             }
             RoomNotice::Played { call, play, end } => {
                 self.tell(now, call, CallEventKind::Played { play, end });

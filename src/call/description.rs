@@ -133,7 +133,7 @@ pub(super) fn sound(negotiated: &Negotiated, delivery: KeyDelivery) -> Option<De
         Codec::ComfortNoise | Codec::TelephoneEvent(_) => return None,
     };
     // RFC 4733 section 2.1: events share the clock of the sound beside them;
-    // where none does, any will do.
+    // where none does, any will do (`EventClocks` says how).
     let is_event = |e: &&NegotiatedCodec| e.codec.is_event();
     let mut events = negotiated.codecs.iter().filter(is_event);
     let fits = |e: &&NegotiatedCodec| e.codec.clock_rate() == codec.clock_rate();

@@ -452,6 +452,11 @@ pub enum CallError {
     /// 429 `TOO_MANY_KEYS`, with Retry-After.
     #[error("as many keys wait to be sent as the call takes; try again when they are out")]
     TooManyKeys,
+    /// 409 `PEER_ON_HOLD`.
+    #[error(
+        "the peer takes no sound now (it is on hold), so no keys either; send them when it is back"
+    )]
+    PeerOnHold,
     /// 503 `PORTS_EXHAUSTED`, with Retry-After.
     #[error("all RTP ports are in use; try again later or widen rtp.ports")]
     PortsExhausted,

@@ -33,7 +33,7 @@ pub use crate::sound::receiver::ReceiverSettings;
 const USUAL_CAPACITY: usize = 200;
 /// How long nothing is to be heard until that is told of, unless configured
 /// otherwise.
-const USUAL_DEAD_AIR: Duration = Duration::from_secs(10);
+const USUAL_DEAD_AIR: Duration = Duration::from_secs(30);
 /// Voices heard at once, unless configured otherwise.
 const USUAL_LOUDEST: usize = 6;
 

@@ -194,6 +194,11 @@ pub enum RoomNotice {
         /// Which key, and for how long.
         key: DtmfEvent,
     },
+    /// Keys that were to be sent to the call's peer are not, for it holds.
+    KeysDropped {
+        /// Whose peer.
+        call: CallId,
+    },
     /// The recording that was asked for with the call could not begin.
     NotRecorded {
         /// Which call.
@@ -254,6 +259,7 @@ impl RoomNotice {
             | RoomNotice::Alarm { call, .. }
             | RoomNotice::Key { call, .. }
             | RoomNotice::SendKey { call, .. }
+            | RoomNotice::KeysDropped { call }
             | RoomNotice::Played { call, .. }
             | RoomNotice::NotRecorded { call, .. }
             | RoomNotice::Left { call, .. } => call.shard,

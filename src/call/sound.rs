@@ -23,10 +23,14 @@ use crate::sound::level::Alarm;
 use crate::sound::receiver::{Content, Incoming};
 
 /// How a key came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum KeyWay {
     /// As a telephone event, which a relay has passed on already.
+    #[default]
     Event,
+    /// As a telephone event of a clock rate that the other has none of: no
+    /// relay has passed it on.
+    EventUnshared,
     /// In SIP INFO.
     Info,
     /// As a tone, which whoever hears the peer hears too.
@@ -49,6 +53,8 @@ pub(super) struct MemberSound {
     /// What it hears while it is alone.
     pub(super) waiting: Waiting,
     events: EventReceiver,
+    /// How its latest telephone event came.
+    last_event: KeyWay,
 }
 
 impl MemberSound {
@@ -161,8 +167,13 @@ impl Rooms {
                 };
                 // What is no key concerns the two peers only.
                 let reports = member.sound.events.push(now, event).unwrap_or_default();
+                let way = match packet.unfit {
+                    true => KeyWay::EventUnshared,
+                    false => KeyWay::Event,
+                };
+                member.sound.last_event = way;
                 for report in reports {
-                    self.reported(now, call, report);
+                    self.reported(now, call, report, way);
                 }
                 continue;
             }
@@ -218,22 +229,25 @@ impl Rooms {
         }
     }
 
-    fn reported(&mut self, now: Instant, call: CallId, report: DtmfReport) {
+    fn reported(&mut self, now: Instant, call: CallId, report: DtmfReport, way: KeyWay) {
         match report {
             DtmfReport::Begin(_) => self.key_begins(call),
-            DtmfReport::End(key) => self.key_pressed(now, call, key, KeyWay::Event),
+            DtmfReport::End(key) => self.key_pressed(now, call, key, way),
         }
     }
 
     /// Looks for keys whose end was lost. To be called about once a second.
     pub(super) fn expire_keys(&mut self, now: Instant) {
-        let expired: Vec<(CallId, DtmfReport)> = self
+        let expired: Vec<(CallId, DtmfReport, KeyWay)> = self
             .members
             .iter_mut()
-            .filter_map(|(call, member)| Some((*call, member.sound.events.expire(now)?)))
+            .filter_map(|(call, member)| {
+                let report = member.sound.events.expire(now)?;
+                Some((*call, report, member.sound.last_event))
+            })
             .collect();
-        for (call, report) in expired {
-            self.reported(now, call, report);
+        for (call, report, way) in expired {
+            self.reported(now, call, report, way);
         }
     }
 
@@ -328,10 +342,11 @@ impl Rooms {
             (KeyWay::Event, KeyDelivery::Events) if relayed => {}
             (KeyWay::Tone, KeyDelivery::Tones) => {}
             (
-                KeyWay::Event | KeyWay::Tone | KeyWay::Info,
+                KeyWay::Event | KeyWay::EventUnshared | KeyWay::Tone | KeyWay::Info,
                 KeyDelivery::Events | KeyDelivery::Info | KeyDelivery::Tones,
             ) => {
-                // There is no room for a key where hundreds wait.
+                // There is no room for a key where hundreds wait, and no ear
+                // for it on hold.
                 let _ = self.send_keys(now, &room, other, &[DialStep::again(key)]);
             }
         }
@@ -374,6 +389,10 @@ impl Rooms {
             };
             self.notices.extend(keys.iter().filter_map(notice));
             return Ok(());
+        }
+        if member.sound.description.is_some_and(|known| !known.takes) {
+            // Keys that came minutes later would do harm: nobody expects them.
+            return Err(CallError::PeerOnHold);
         }
         let conference = self.open_conference(now, room)?;
         let conference = self.studio.get_mut(conference);

@@ -36,7 +36,9 @@ pub struct DtmfBody {
 /// Sends keys to a call.
 ///
 /// As telephone events (RFC 4733) where the peer takes them, else as tones.
-/// They are sent after those that wait already.
+/// They are sent after those that wait already. None wait for a peer that is on
+/// hold; those that are not out when it holds are dropped, and an `error` event
+/// says so.
 #[utoipa::path(
     post,
     path = "/call/{call_id}/dtmf",
@@ -47,7 +49,7 @@ pub struct DtmfBody {
     responses(
         (status = 200, description = "They are being sent", body = Done),
         (status = 404, description = "`CALL_NOT_FOUND`, `PEER_NOT_FOUND`", body = Failure),
-        (status = 409, description = "`WRONG_STATE`: nobody hears anything yet, or any more", body = Failure),
+        (status = 409, description = "`WRONG_STATE`: nobody hears anything yet, or any more; `PEER_ON_HOLD`", body = Failure),
         (status = 422, description = "`ROOM_ON_MEDIA_SERVER`", body = Failure),
         (status = 429, description = "`TOO_MANY_KEYS`: with these, more than 64 would wait", body = Failure, headers(("Retry-After" = u32, description = "Seconds"))),
         Denied,

@@ -87,6 +87,7 @@ async fn what_a_shard_refuses_is_told_in_its_words() {
         (CallError::RecordingOff, 422, "RECORDING_UNAVAILABLE"),
         (CallError::TooManyPlays, 429, "TOO_MANY_PLAYS"),
         (CallError::TooManyKeys, 429, "TOO_MANY_KEYS"),
+        (CallError::PeerOnHold, 409, "PEER_ON_HOLD"),
         (
             CallError::RecordingUnavailable("no disk".to_string()),
             503,

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::house::*;
 use crate::book::DtmfPolicy;
-use crate::call::request::{CallReply, CallRequest, SoundRequest};
+use crate::call::request::{CallError, CallReply, CallRequest, SoundRequest};
 use crate::ids::{CallId, MediaPort};
 use crate::media::Verdict;
 use crate::media::packet::{Packet, SLOT_SIZE};
@@ -165,11 +165,14 @@ impl Two {
         self.sound_with(peer, |_| {})
     }
 
-    fn sound_with(
-        &mut self,
-        peer: usize,
-        mut each_tick: impl FnMut(&mut Two),
-    ) -> Vec<(u8, Vec<u8>)> {
+    fn sound_with(&mut self, peer: usize, each_tick: impl FnMut(&mut Two)) -> Vec<(u8, Vec<u8>)> {
+        let datagrams = self.datagrams_with(peer, each_tick);
+        let parts = |datagram: Vec<u8>| (datagram[1] & 0x7f, datagram[12..].to_vec());
+        datagrams.into_iter().map(parts).collect()
+    }
+
+    /// The same as it is on the wire.
+    fn datagrams_with(&mut self, peer: usize, mut each_tick: impl FnMut(&mut Two)) -> Vec<Vec<u8>> {
         let mut out = Vec::new();
         for _ in 0..25 {
             each_tick(self);
@@ -177,7 +180,7 @@ impl Two {
             while rooms.next_sound().is_some_and(|due| due <= *now) {
                 rooms.sound_step(*now, &mut |port, _, datagram| {
                     if port == PORTS[peer] {
-                        out.push((datagram[1] & 0x7f, datagram[12..].to_vec()));
+                        out.push(datagram.to_vec());
                     }
                 });
             }
@@ -297,6 +300,48 @@ fn an_event_of_another_clock_and_number_is_sent_by_that_of_the_other() {
 }
 
 #[test]
+fn an_event_of_a_clock_that_the_other_lacks_does_not_end_at_the_relay() {
+    let mut two = Two::new([
+        peer(DtmfPolicy::Auto, "111 8 110 101", ""),
+        peer(DtmfPolicy::Auto, "111 101", ""),
+    ]);
+    // Those that both have pass.
+    assert!(two.event(0, 101, 1600));
+    assert_eq!(events(&two.sound_to(1), 101), None);
+    two.house.now += Duration::from_secs(10);
+    assert!(!two.event(0, 110, 9600));
+    assert_eq!(events(&two.sound_to(1), 101), Some((5, 1600)));
+    assert_eq!(two.house.told(), ["key 5", "key 5"]);
+}
+
+#[test]
+fn events_of_8_khz_beside_opus_are_on_the_timeline_of_the_sound() {
+    let mut two = Two::new([
+        peer(DtmfPolicy::Auto, "111 101", ""),
+        peer(DtmfPolicy::Auto, "8", ""),
+    ]);
+    send_keys(&mut two, vec![key('5')]);
+    let sent = two.datagrams_with(0, |_| {});
+    let word = |datagram: &[u8], at| u32::from_be_bytes(datagram[at..at + 4].try_into().unwrap());
+    let parts = |datagram: &Vec<u8>| (datagram[1] & 0x7f, word(datagram, 4));
+    let sent: Vec<(u8, u32)> = sent.iter().map(parts).collect();
+    let (number, began) = sent[0];
+    assert_eq!(number, 101);
+    for (tick, (number, timestamp)) in (0u32..).zip(&sent) {
+        // Of a key all packets have the time of its beginning; 100 ms of it,
+        // the last twice again, are followed by sound.
+        let units = if tick < 7 { 0 } else { tick * 960 };
+        let expected = if tick < 7 { 101 } else { 111 };
+        assert_eq!(
+            (*number, timestamp.wrapping_sub(began)),
+            (expected, units),
+            "{tick}"
+        );
+    }
+    assert_eq!(sent.len(), 25);
+}
+
+#[test]
 fn an_event_becomes_a_tone_where_tones_are_asked_for() {
     let mut two = Two::new([
         peer(DtmfPolicy::Auto, "8 101", ""),
@@ -355,7 +400,7 @@ fn key(name: char) -> DialStep {
 fn by_info(formats: &'static str) -> Two {
     Two::new([
         peer(DtmfPolicy::Info, formats, ""),
-        peer(DtmfPolicy::Auto, "8", ""),
+        peer(DtmfPolicy::Auto, "8 101", ""),
     ])
 }
 
@@ -441,4 +486,45 @@ fn a_key_that_nobody_answers_is_not_sent_again_but_the_next_goes_another_way() {
     send_keys(&mut two, vec![key('3')]);
     assert_eq!(events(&two.sound_to(0), 101), Some((3, 800)));
     assert_eq!(two.infos(0), [""; 0]);
+}
+
+#[test]
+fn no_key_waits_for_a_peer_on_hold() {
+    for (formats, held) in [("8 101", "8 101/sendonly"), ("8", "8/sendonly")] {
+        let mut two = Two::new([
+            peer(DtmfPolicy::Auto, formats, ""),
+            peer(DtmfPolicy::Auto, "8 101", ""),
+        ]);
+        send_keys(&mut two, vec![key('1'), key('2')]);
+        two.house.told();
+        // One is out, more or less, when it holds.
+        let mut ticks = 0;
+        two.sound_with(0, |two| {
+            if ticks == 5 {
+                two.reinvite(0, held);
+            }
+            ticks += 1;
+        });
+        assert_eq!(two.house.told(), ["error"], "{formats}");
+        let reply = send_keys(&mut two, vec![key('3')]);
+        assert!(matches!(reply, CallReply::Refused(CallError::PeerOnHold)));
+        // Nor does one of the other peer.
+        two.event(1, 101, 1600);
+        assert_eq!(two.house.told(), ["key 5"]);
+
+        two.reinvite(0, formats);
+        let sent = two.sound_to(0);
+        assert_eq!((events(&sent, 101), tones(&sent)), (None, vec![]));
+        assert_eq!(two.house.told(), [""; 0]);
+    }
+}
+
+#[test]
+fn info_needs_no_sound_and_goes_to_a_peer_on_hold_too() {
+    let mut two = by_info("8");
+    two.reinvite(0, "8/sendonly");
+    two.house.sent.clear();
+    let reply = send_keys(&mut two, vec![key('1')]);
+    assert!(matches!(reply, CallReply::Done), "{reply:?}");
+    assert_eq!(two.infos(0).len(), 1);
 }

@@ -56,7 +56,7 @@ pub struct ConferenceSettings {
 pub struct Payload<'p> {
     /// The number that the peer takes it by.
     pub payload_type: u8,
-    /// RTP clock of the payload type, in Hz.
+    /// Clock of the timestamps, in Hz: that of the sound, of events too.
     pub clock_rate: u32,
     /// First of a talkspurt, or of an event.
     pub marker: bool,
@@ -210,19 +210,20 @@ impl Conference {
         }
     }
 
-    /// How the peer is heard, and by whom.
+    /// How the peer is heard, and by whom, from the next tick on: one that is
+    /// under way has begun to add up who hears whom.
     pub fn set_voice(&mut self, leg: LegId, voice: Voice) {
         if let Some(peer) = self.peer_mut(leg) {
-            peer.voice = voice;
+            peer.next_voice = Some(voice);
         }
     }
 
-    /// How the peer is heard, and by whom.
+    /// How the peer was last asked to be heard, and by whom.
     pub fn voice(&self, leg: LegId) -> Option<&Voice> {
         self.peers
             .iter()
             .find(|peer| peer.leg == leg)
-            .map(|peer| &peer.voice)
+            .map(|peer| peer.next_voice.as_ref().unwrap_or(&peer.voice))
     }
 
     /// Whether a key can be seen in the peer's sound only.
@@ -286,6 +287,12 @@ impl Conference {
     /// room for them.
     pub fn send_keys(&mut self, leg: LegId, keys: &[DialStep]) -> bool {
         self.peer_mut(leg).is_some_and(|peer| peer.send_keys(keys))
+    }
+
+    /// Forgets the keys that are on their way to the peer. False when there
+    /// were none.
+    pub fn drop_keys(&mut self, leg: LegId) -> bool {
+        self.peer_mut(leg).is_some_and(Peer::drop_keys)
     }
 
     /// Whether keys are still on their way to the peer.
@@ -364,6 +371,9 @@ impl Conference {
                 self.catch_up(now);
                 if std::mem::take(&mut self.rate_is_stale) {
                     self.choose_rate();
+                }
+                for peer in &mut self.peers {
+                    peer.begin_tick();
                 }
                 self.play_frames(outlet);
                 self.stage = Stage::Decoding(0);

@@ -8,7 +8,7 @@ use super::output::{MAX_PAYLOAD, tick_units};
 use super::{ConferenceSettings, Outlet, Payload};
 use crate::ids::LegId;
 use crate::sound::codec::{AudioCodec, Encoder};
-use crate::sound::dtmf::event_sender::EventSender;
+use crate::sound::dtmf::event_sender::{EventClocks, EventSender};
 use crate::sound::dtmf::tone_detector::ToneDetector;
 use crate::sound::dtmf::tones::ToneGenerator;
 use crate::sound::dtmf::{DialStep, DtmfReport};
@@ -50,7 +50,7 @@ impl Default for Voice {
 pub struct Events {
     /// The number it takes them by.
     pub payload_type: u8,
-    /// Their RTP clock in Hz.
+    /// Their RTP clock in Hz, which need not be that of the sound.
     pub clock_rate: u32,
 }
 
@@ -85,7 +85,10 @@ pub(super) struct Peer {
     pub(super) leg: LegId,
     pub(super) receiver: Receiver,
     rate: SampleRate,
+    /// Of this tick.
     pub(super) voice: Voice,
+    /// From the next tick on.
+    pub(super) next_voice: Option<Voice>,
     /// This tick's sound of it.
     pub(super) frame: Vec<i16>,
     pub(super) selected: bool,
@@ -118,6 +121,7 @@ impl Peer {
             rate,
             receiver: Receiver::new(rate, settings.receiver),
             voice: Voice::default(),
+            next_voice: None,
             frame: Vec::with_capacity(rate.frame_samples()),
             selected: false,
             hears: Hears::Own,
@@ -175,8 +179,18 @@ impl Peer {
 
     /// Another peer has left.
     pub(super) fn forget(&mut self, leg: LegId) {
-        if let Some(heard_by) = &mut self.voice.heard_by {
-            heard_by.retain(|other| *other != leg);
+        let next = self.next_voice.as_mut();
+        for voice in next.into_iter().chain([&mut self.voice]) {
+            if let Some(heard_by) = &mut voice.heard_by {
+                heard_by.retain(|other| *other != leg);
+            }
+        }
+    }
+
+    /// What was asked since the last tick counts from now on.
+    pub(super) fn begin_tick(&mut self) {
+        if let Some(voice) = self.next_voice.take() {
+            self.voice = voice;
         }
     }
 
@@ -213,6 +227,16 @@ impl Peer {
             true => self.events.queue_all(keys).is_ok(),
             false => self.tones.queue_all(keys).is_ok(),
         }
+    }
+
+    /// Forgets its keys; whether there were any.
+    pub(super) fn drop_keys(&mut self) -> bool {
+        let any = self.is_sending_keys();
+        if any {
+            self.events = EventSender::default();
+            self.tones = ToneGenerator::new(self.rate);
+        }
+        any
     }
 
     /// How much redundancy its stream needs.
@@ -330,19 +354,25 @@ impl Peer {
 
     /// Sends the tick's part of a telephone event; false when there is none.
     fn send_event(&mut self, tick: u64, outlet: &mut impl Outlet) -> bool {
-        let Some(events) = self.description.and_then(|known| known.events) else {
+        let Some(known) = self.description else {
             return false;
         };
-        let units = tick_units(events.clock_rate);
-        let timestamp = (tick as u32).wrapping_mul(units);
-        let Some(packet) = self.events.frame(events.clock_rate, timestamp) else {
+        let Some(events) = known.events else {
+            return false;
+        };
+        let clocks = EventClocks {
+            events: events.clock_rate,
+            stream: known.codec.clock_rate(),
+        };
+        let timestamp = (tick as u32).wrapping_mul(tick_units(clocks.stream));
+        let Some(packet) = self.events.frame(clocks, timestamp) else {
             return false;
         };
         outlet.payload(
             self.leg,
             Payload {
                 payload_type: events.payload_type,
-                clock_rate: events.clock_rate,
+                clock_rate: clocks.stream,
                 marker: packet.marker,
                 timestamp: packet.timestamp,
                 payload: &packet.payload,

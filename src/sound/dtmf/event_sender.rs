@@ -32,6 +32,31 @@ pub struct EventPacket {
     pub last: bool,
 }
 
+/// The clocks of events and of the stream that they are part of, in Hz.
+///
+/// They are one where the peer keeps to RFC 4733 section 2.1. Some phones agree
+/// on opus (48000 Hz) with `telephone-event/8000` only: then durations are in
+/// units of the event's payload type (section 2.3.5), and RTP timestamps go on
+/// in those of the sound beside it, because one stream has one timeline. That
+/// is what libwebrtc sends and expects, and no receiver sees time jump.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventClocks {
+    /// Of the event's payload type.
+    pub events: u32,
+    /// Of the sound beside it.
+    pub stream: u32,
+}
+
+impl EventClocks {
+    /// Both are the same.
+    pub fn same(hertz: u32) -> EventClocks {
+        EventClocks {
+            events: hertz,
+            stream: hertz,
+        }
+    }
+}
+
 /// The keys that wait for one outgoing stream, and the one that is down.
 #[derive(Debug, Default)]
 pub struct EventSender {
@@ -60,11 +85,11 @@ enum State {
 struct Down {
     digit: Digit,
     timing: KeyTiming,
-    clock_rate: u32,
+    clocks: EventClocks,
     frames: u32,
     /// When this segment began, in RTP time.
     segment: u32,
-    /// Timestamp units in the segments before.
+    /// Units of the event's clock in the segments before.
     earlier: u32,
 }
 
@@ -94,11 +119,10 @@ impl EventSender {
     }
 
     /// The packet of this frame of 20 ms, if a key is down or ending.
-    /// `clock_rate` is that of the event's payload type, which is the sound's
-    /// (section 2.5.1.1), `timestamp` the one that sound would have.
-    pub fn frame(&mut self, clock_rate: u32, timestamp: u32) -> Option<EventPacket> {
+    /// `timestamp` is the one that sound would have (section 2.5.1.1).
+    pub fn frame(&mut self, clocks: EventClocks, timestamp: u32) -> Option<EventPacket> {
         match &mut self.state {
-            State::Idle => self.begin(clock_rate, timestamp),
+            State::Idle => self.begin(clocks, timestamp),
             State::Down(down) => {
                 let packet = down.next();
                 if packet.payload[1] & 0x80 != 0 {
@@ -131,7 +155,7 @@ impl EventSender {
         }
     }
 
-    fn begin(&mut self, clock_rate: u32, timestamp: u32) -> Option<EventPacket> {
+    fn begin(&mut self, clocks: EventClocks, timestamp: u32) -> Option<EventPacket> {
         let (digit, timing) = match self.waiting.pop_front()? {
             DialStep::Key(digit, timing) => (digit, timing),
             DialStep::Wait(ms) => {
@@ -143,7 +167,7 @@ impl EventSender {
         let mut down = Down {
             digit,
             timing,
-            clock_rate,
+            clocks,
             frames: 0,
             segment: timestamp,
             earlier: 0,
@@ -183,7 +207,7 @@ impl Down {
             .frames
             .saturating_mul(FRAME_MS)
             .min(self.timing.tone_ms());
-        let units = u64::from(held_ms) * u64::from(self.clock_rate) / 1000;
+        let units = u64::from(held_ms) * u64::from(self.clocks.events) / 1000;
         let held = u32::try_from(units)
             .unwrap_or(u32::MAX)
             .saturating_sub(self.earlier);
@@ -191,7 +215,9 @@ impl Down {
         let (duration, end) = if held > LONGEST_SEGMENT {
             // Section 2.5.1.3: the full duration without the end bit, and the
             // rest in a segment that begins there.
-            self.segment = self.segment.wrapping_add(LONGEST_SEGMENT);
+            let EventClocks { events, stream } = self.clocks;
+            let length = u64::from(LONGEST_SEGMENT) * u64::from(stream) / u64::from(events);
+            self.segment = self.segment.wrapping_add(length as u32);
             self.earlier = self.earlier.saturating_add(LONGEST_SEGMENT);
             (LONGEST_SEGMENT, false)
         } else {
@@ -223,10 +249,14 @@ mod tests {
     /// The frames until the sender is idle: `-` for sound, otherwise the
     /// timestamp, the duration and the flags marker, end and last.
     fn frames(sender: &mut EventSender, clock_rate: u32) -> Vec<String> {
+        frames_of(sender, EventClocks::same(clock_rate))
+    }
+
+    fn frames_of(sender: &mut EventSender, clocks: EventClocks) -> Vec<String> {
         let mut told = Vec::new();
         let mut timestamp = 1000;
         while !sender.is_idle() {
-            told.push(match sender.frame(clock_rate, timestamp) {
+            told.push(match sender.frame(clocks, timestamp) {
                 Some(packet) => {
                     let [code, flags, high, low] = packet.payload;
                     let duration = u16::from_be_bytes([high, low]);
@@ -237,7 +267,7 @@ mod tests {
                 }
                 None => "-".to_owned(),
             });
-            timestamp += clock_rate / 50;
+            timestamp += clocks.stream / 50;
         }
         told
     }
@@ -320,6 +350,46 @@ mod tests {
     }
 
     #[test]
+    fn events_of_another_clock_are_on_the_timeline_of_their_stream() {
+        let mut sender = EventSender::default();
+        let timing = KeyTiming::new(40, 60).expect("a timing");
+        sender.queue(key("1"), timing).expect("room");
+        sender.queue(key("2"), timing).expect("room");
+        let clocks = EventClocks {
+            events: 8000,
+            stream: 48000,
+        };
+        // 100 ms from key to key are 4800 units of the stream, each key 320 of
+        // its own.
+        assert_eq!(
+            frames_of(&mut sender, clocks),
+            [
+                "1000:1+160 M",
+                "1000:1+320 E",
+                "1000:1+320 E",
+                "1000:1+320 E last",
+                "-",
+                "5800:2+160 M",
+                "5800:2+320 E",
+                "5800:2+320 E",
+                "5800:2+320 E last",
+                "-",
+            ]
+        );
+        // A segment of 65535 units at 48 kHz is 1365.3 ms, 10922 at 8 kHz.
+        let timing = KeyTiming::new(1400, 50).expect("a timing");
+        sender.queue(key("3"), timing).expect("room");
+        let clocks = EventClocks {
+            events: 48000,
+            stream: 8000,
+        };
+        assert_eq!(
+            frames_of(&mut sender, clocks)[68..70],
+            ["1000:3+65535", "11922:3+1665 E"]
+        );
+    }
+
+    #[test]
     fn our_receiver_hears_each_key_once_with_its_duration() {
         for clock_rate in [8000, 16000, 48000] {
             let mut sender = EventSender::default();
@@ -332,7 +402,7 @@ mod tests {
             let mut now = Instant::now();
             let mut timestamp = u32::MAX - 100_000;
             while !sender.is_idle() {
-                if let Some(packet) = sender.frame(clock_rate, timestamp) {
+                if let Some(packet) = sender.frame(EventClocks::same(clock_rate), timestamp) {
                     let received = ReceivedEvent {
                         timestamp: packet.timestamp,
                         marker: packet.marker,
@@ -365,7 +435,7 @@ mod tests {
             assert_eq!(sender.queue(key("1"), KeyTiming::default()), Ok(()));
         }
         assert_eq!(sender.queue(key("1"), KeyTiming::default()), Err(QueueFull));
-        assert!(sender.frame(8000, 0).is_some());
+        assert!(sender.frame(EventClocks::same(8000), 0).is_some());
         sender.clear();
         let told = frames(&mut sender, 8000);
         assert_eq!(told.iter().filter(|frame| *frame != "-").count(), 6);
