@@ -92,12 +92,11 @@ fn comfort_noise_is_answered_where_it_is_offered_and_by_its_number_there() {
 
 #[test]
 fn comfort_noise_alone_is_nothing_to_talk_by() {
-    let offer = peer("m=audio 4000 RTP/AVP 13");
-    assert_eq!(refusal(&offer), NegotiationError::NoCommonCodec);
+    let noise = peer("m=audio 4000 RTP/AVP 13");
+    assert_eq!(refusal(&noise), NegotiationError::NoCommonCodec);
     let ours = offer(&local()).unwrap();
-    let taken = peer("m=audio 4000 RTP/AVP 13");
     assert_eq!(
-        apply_answer(&ours, &taken),
+        apply_answer(&ours, &noise),
         Err(NegotiationError::NoCommonCodec)
     );
 }

@@ -83,6 +83,7 @@ fn freeswitch_offers_events_for_each_clock_and_gets_those_that_match() {
             "PCMU/8000 0/0",
             "PCMA/8000 8/8",
             "telephone-event/48000 101/101",
+            "CN/8000 13/13",
             "telephone-event/8000 103/103"
         ]
     );
@@ -109,7 +110,8 @@ fn static_numbers_need_no_rtpmap() {
             "PCMU/8000 0/0",
             "PCMA/8000 8/8",
             "opus/48000/2 98/98",
-            "telephone-event/8000 101/101"
+            "telephone-event/8000 101/101",
+            "CN/8000 13/13"
         ]
     );
 }
