@@ -252,6 +252,17 @@ mod tests {
     }
 
     #[test]
+    fn who_is_relayed_is_offered_comfort_noise_where_the_other_takes_it() {
+        let (pcma, noise) = (Codec::Pcma, Codec::ComfortNoise);
+        assert_eq!(offered_codecs(None, Beside::Anything), Codec::ALL);
+        let beside = |others: &[Codec]| offered_codecs(Some(others), Beside::Anything);
+        assert!(!beside(&[pcma]).contains(&noise));
+        assert_eq!(beside(&[pcma, noise])[..2], [pcma, noise]);
+        let only = offered_codecs(Some(&[pcma, noise]), Beside::Nothing);
+        assert_eq!(only, [pcma, noise]);
+    }
+
+    #[test]
     fn what_a_receiver_of_opus_states_is_read_and_nonsense_is_not() {
         assert_eq!(
             opus("minptime=10;useinbandfec=1; maxaveragebitrate=20000;MaxPlaybackRate=x;usedtx=1"),

@@ -18,7 +18,7 @@ use crate::ids::{LegId, MediaPort};
 pub struct OwnPayload<'p> {
     /// The number that the peer takes it by.
     pub payload_type: u8,
-    /// RTP clock of the payload type, in Hz.
+    /// Clock of the timestamp, in Hz.
     pub clock_rate: u32,
     /// First of a talkspurt, or of an event.
     pub marker: bool,

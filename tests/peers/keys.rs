@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use serde_json::json;
+
 use crate::support::gateway::Gateway;
 use crate::support::ports::Ports;
 use crate::support::rtp::RtpPeer;
@@ -81,5 +83,48 @@ fn keys_cross_from_events_to_info_and_back() {
 
     alice.request(&mut call, "BYE", "");
     assert_eq!(alice.expect_final("BYE").status(), Some(200));
+    gateway.assert_alive();
+}
+
+#[test]
+fn a_key_that_is_refused_by_info_is_sent_again_as_an_event() {
+    let mut gateway = Gateway::with().start();
+    let mut ports = Ports::lease();
+    let mut bob = SipPeer::open(&mut ports, HERE);
+    let media = RtpPeer::open(&mut ports, HERE, 0x22);
+    let call = gateway.dial_with(json!({
+        "sip_server": bob.address().to_string(), "from_number": "1000", "to_number": "2000",
+        "streaming": { "room": "keys", "peer": "bob", "record": false }, "dtmf": "info",
+    }));
+    let invite = bob.expect_request("INVITE");
+    let answer = audio_at(media.address(), "0 101", EVENTS);
+    bob.reply_with(&invite, 200, "OK", "bob", "", &answer);
+    bob.expect_request("ACK");
+    let press = |digits: &str| {
+        let path = format!("/call/{}/dtmf", call.id);
+        let reply = gateway.api().post(&path, &json!({ "digits": digits }));
+        assert_eq!(reply.status, 200, "{reply:?}");
+    };
+    let heard = |key: u8| {
+        crate::support::eventually("the key as an event", || {
+            let heard = media.heard();
+            let mut events = heard.iter().filter(|packet| packet.payload_type == 101);
+            events.find(|packet| packet.payload[0] == key).map(|_| ())
+        });
+    };
+    crate::support::eventually("the call is active", || {
+        let calls = gateway.live_calls();
+        calls
+            .iter()
+            .any(|call| call["state"] == "active")
+            .then_some(())
+    });
+    press("5");
+    let refused = bob.expect_request("INFO");
+    bob.reply(&refused, 415, "Unsupported Media Type", "bob", "");
+    heard(5);
+    press("6");
+    heard(6);
+    assert_eq!(gateway.counted("dtmf_info_sent_total", "refused"), 1);
     gateway.assert_alive();
 }

@@ -194,7 +194,8 @@ impl End {
         let Some(payload) = self.payloads.get(at) else {
             return;
         };
-        let bytes = self.packet(payload_type(self.codec), payload);
+        let payload = payload.clone();
+        let bytes = self.packet(payload_type(self.codec), &payload);
         if !self.lost.contains(&self.next) {
             // Errors are ICMP answers to earlier packets: the call may be over.
             let _ = self.socket.send_to(&bytes, target);

@@ -151,6 +151,33 @@ fn a_peer_that_pauses_is_heard_as_noise_and_neither_speaks_nor_is_dead() {
 }
 
 #[test]
+fn a_voice_that_is_turned_within_a_tick_is_turned_from_the_next_on() {
+    let mut room = Room::new(4);
+    let leg = room.join(AudioCodec::Pcmu, 440.0, 8000.0);
+    room.join(AudioCodec::Pcmu, 1000.0, 8000.0);
+    room.pass(300);
+    let muted = Voice {
+        muted: true,
+        ..Voice::default()
+    };
+    let is_heard = |room: &Room| room.conference.sound(leg).unwrap().heard;
+    // The tick has begun, and none of its voices is chosen.
+    room.now += TICK;
+    assert!(room.conference.work(room.now, &mut room.out));
+    room.conference.set_voice(leg, muted.clone());
+    assert_eq!(room.conference.voice(leg), Some(&muted));
+    while room.conference.work(room.now, &mut room.out) {}
+    assert!(is_heard(&room));
+    room.out.payloads.clear();
+    room.pass(20);
+    assert!(!is_heard(&room));
+    // Between ticks it is turned at once.
+    room.conference.set_voice(leg, Voice::default());
+    room.pass(20);
+    assert!(is_heard(&room));
+}
+
+#[test]
 fn a_recording_has_what_the_peer_says_left_and_what_it_hears_right() {
     let mut room = Room::new(4);
     let leg = room.join(AudioCodec::Pcmu, 440.0, 8000.0);
