@@ -1,12 +1,15 @@
 //! Recordings of calls and rooms: begun, paused and ended here; who keeps the
 //! frames is behind [`RecordingDesk`].
 
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
 use crate::call::request::CallError;
 use crate::call::room::{RoomNotice, Rooms};
+use crate::call::studio::ConferenceId;
 use crate::ids::{AppId, CallId, PlayId, RecordingId, RoomKey};
+use crate::sound::conference::Recorded;
 use crate::sound::format::SampleRate;
 use crate::sound::player::{PlayOptions, Player, Repeat};
 use crate::sound::tone::Tone;
@@ -16,11 +19,14 @@ pub(super) struct RoomRecording {
     room: RoomKey,
     /// Whose call; `None`: the whole room.
     pub(super) call: Option<CallId>,
-    /// The conference's tick that its first frame was of; `None` before it.
-    pub(super) first_tick: Option<u64>,
-    /// Frames handed over, the pauses included.
-    pub(super) frames: u64,
+    /// The conference's tick that its first frame is of.
+    first_tick: u64,
     pub(super) paused: bool,
+    /// Pauses and their ends, with the frame that each is to begin at: frames
+    /// come some time after they were captured.
+    turns: VecDeque<(u64, bool)>,
+    /// Whether what comes now is left out.
+    leaves_out: bool,
     /// What tells those who are recorded.
     beep: Option<PlayId>,
 }
@@ -64,6 +70,40 @@ pub trait RecordingDesk: Send {
     fn resume(&mut self, id: RecordingId, index: u64);
     /// It ends, after so many frames.
     fn stop(&mut self, id: RecordingId, frames: u64);
+}
+
+impl RoomRecording {
+    /// Pauses and resumes what is due before this frame.
+    fn turn(&mut self, id: RecordingId, index: u64, desk: &mut dyn RecordingDesk) {
+        while let Some((at, paused)) = self.turns.pop_front_if(|(at, _)| *at <= index) {
+            self.leaves_out = paused;
+            match paused {
+                true => desk.pause(id, at),
+                false => desk.resume(id, at),
+            }
+        }
+    }
+}
+
+/// Hands a frame to the desk; false when its recording has ended by itself.
+pub(super) fn hand_over(
+    recordings: &mut HashMap<RecordingId, RoomRecording>,
+    desk: &mut dyn RecordingDesk,
+    recorded: &Recorded<'_>,
+) -> bool {
+    let id = recorded.recording;
+    let Some(recording) = recordings.get_mut(&id) else {
+        return true;
+    };
+    if desk.is_over(id) {
+        return false;
+    }
+    let index = recorded.tick.saturating_sub(recording.first_tick);
+    recording.turn(id, index, desk);
+    if !recording.leaves_out {
+        desk.frame(id, index, recorded.rate, recorded.left, recorded.right);
+    }
+    true
 }
 
 impl Rooms {
@@ -123,9 +163,10 @@ impl Rooms {
         let recording = RoomRecording {
             room: room.clone(),
             call,
-            first_tick: None,
-            frames: 0,
+            first_tick: 0,
             paused: false,
+            turns: VecDeque::new(),
+            leaves_out: false,
             // 64 random bits of 128 are as good a name.
             beep: self
                 .settings
@@ -139,7 +180,10 @@ impl Rooms {
         }
         let conference = self.open_conference(now, room)?;
         if let Some(conference) = self.studio.get_mut(conference) {
-            conference.record(id, leg);
+            let first_tick = conference.record(id, leg);
+            if let Some(recording) = self.recordings.get_mut(&id) {
+                recording.first_tick = first_tick;
+            }
             if let Some(beep) = beep {
                 let for_ever = PlayOptions {
                     repeat: Repeat::Forever,
@@ -171,34 +215,52 @@ impl Rooms {
         if recording.paused == paused {
             return;
         }
+        let room = self.rooms.get(&recording.room);
+        let conference = room.and_then(|room| self.studio.get(room.sound.conference?));
+        let Some(conference) = conference else {
+            return;
+        };
         recording.paused = paused;
-        let index = recording.frames;
-        if let Some(desk) = &mut self.desk {
-            match paused {
-                true => desk.pause(id, index),
-                false => desk.resume(id, index),
-            }
-        }
+        let index = conference.next_tick().saturating_sub(recording.first_tick);
+        // Of what is turned to and fro within a frame the last counts, so that
+        // no more wait than frames do.
+        recording.turns.pop_back_if(|(at, _)| *at == index);
+        recording.turns.push_back((index, paused));
     }
 
     pub(super) fn stop_recording(&mut self, now: Instant, id: RecordingId) {
-        let Some(recording) = self.recordings.remove(&id) else {
+        let Some(key) = self.recordings.get(&id).map(|its| its.room.clone()) else {
             return;
         };
-        if let Some(desk) = &mut self.desk {
-            desk.stop(id, recording.frames);
-        }
-        let key = recording.room;
-        let Some(room) = self.rooms.get_mut(&key) else {
-            return;
-        };
-        room.sound.recordings.retain(|other| *other != id);
-        if let Some(conference) = room.sound.conference.and_then(|c| self.studio.get_mut(c)) {
-            conference.stop_recording(id);
-            if let Some(beep) = recording.beep {
-                conference.stop(beep);
-            }
-        }
+        let room = self.rooms.get_mut(&key);
+        let conference = room.and_then(|room| {
+            room.sound.recordings.retain(|other| *other != id);
+            room.sound.conference
+        });
+        self.end_recording(id, conference);
         self.arrange(now, &key);
+    }
+
+    /// Hands over what is left of a recording, and ends it.
+    pub(super) fn end_recording(&mut self, id: RecordingId, conference: Option<ConferenceId>) {
+        let conference = conference.and_then(|conference| self.studio.get_mut(conference));
+        let mut end = None;
+        if let Some(conference) = conference {
+            let (recordings, desk) = (&mut self.recordings, &mut self.desk);
+            end = Some(conference.stop_recording(id, |recorded| {
+                if let Some(desk) = desk {
+                    hand_over(recordings, desk.as_mut(), &recorded);
+                }
+            }));
+            let beep = recordings.get(&id).and_then(|recording| recording.beep);
+            beep.map(|beep| conference.stop(beep));
+        }
+        let (Some(mut recording), Some(desk)) = (self.recordings.remove(&id), &mut self.desk)
+        else {
+            return;
+        };
+        let frames = end.unwrap_or_default().saturating_sub(recording.first_tick);
+        recording.turn(id, frames, desk.as_mut());
+        desk.stop(id, frames);
     }
 }

@@ -495,7 +495,7 @@ impl Rooms {
             if room.peers.is_empty()
                 && let Some(room) = self.rooms.remove(&stream.room)
             {
-                self.end_sound_of_room(now, &room.sound);
+                self.end_sound_of_room(&room.sound);
             }
         }
         if let Some(room) = room {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use crate::call::recordings::{RecordingDesk, RoomRecording};
+use crate::call::recordings::{RecordingDesk, RoomRecording, hand_over};
 use crate::call::request::CallError;
 use crate::call::room::{KeyDelivery, Keys, MemberKind, RoomNotice, Rooms};
 use crate::call::sound_requests::{PlayEnd, Turned};
@@ -111,25 +111,11 @@ impl<S: FnMut(MediaPort, Option<SocketAddr>, &[u8])> Outlet for RoomOutlet<'_, S
     }
 
     fn recorded(&mut self, recorded: Recorded<'_>) {
-        let found = self.recordings.get_mut(&recorded.recording);
-        let (Some(recording), Some(desk)) = (found, self.desk.as_mut()) else {
+        let Some(desk) = self.desk.as_mut() else {
             return;
         };
-        if desk.is_over(recorded.recording) {
+        if !hand_over(self.recordings, desk.as_mut(), &recorded) {
             self.said.push(Said::RecordingOver(recorded.recording));
-            return;
-        }
-        let first = *recording.first_tick.get_or_insert(recorded.tick);
-        let index = recorded.tick.saturating_sub(first);
-        recording.frames = index + 1;
-        if !recording.paused {
-            desk.frame(
-                recorded.recording,
-                index,
-                recorded.rate,
-                recorded.left,
-                recorded.right,
-            );
         }
     }
 
@@ -468,9 +454,9 @@ impl Rooms {
     }
 
     /// The last has left a room.
-    pub(super) fn end_sound_of_room(&mut self, now: Instant, sound: &RoomSound) {
+    pub(super) fn end_sound_of_room(&mut self, sound: &RoomSound) {
         for id in &sound.recordings {
-            self.stop_recording(now, *id);
+            self.end_recording(*id, sound.conference);
         }
         for play in &sound.plays {
             self.plays.under_way.remove(play);

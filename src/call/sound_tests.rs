@@ -229,6 +229,8 @@ fn a_call_is_recorded_from_its_connection_on_paused_resumed_and_stopped() {
         });
         house.sound(40);
     }
+    // Frames come some time after they were captured, and pauses with them.
+    house.sound(200);
     assert_eq!(book.notes(), ["pause at 6", "resume at 8", "frames"]);
     let again = house.ask_sound(SoundRequest::Record {
         room: room.clone(),
@@ -239,7 +241,7 @@ fn a_call_is_recorded_from_its_connection_on_paused_resumed_and_stopped() {
         CallReply::Refused(CallError::AlreadyRecording)
     ));
     house.ask(RoomRequest::Leave { call: call(1) });
-    assert_eq!(book.notes(), ["stop after 10"]);
+    assert_eq!(book.notes(), ["frames", "stop after 20"]);
     let stopped = house.ask_sound(SoundRequest::StopRecording {
         room,
         call: Some(call(1)),
@@ -266,7 +268,7 @@ fn a_recording_that_ends_by_itself_is_forgotten_and_may_begin_anew() {
     house.sound(100);
     book.over.store(true, Ordering::Relaxed);
     house.sound(20);
-    assert_eq!(book.notes(), ["start r peer1", "frames", "stop after 6"]);
+    assert_eq!(book.notes(), ["start r peer1", "frames", "stop after 7"]);
     assert_eq!(house.rooms.conferences(), 0, "nobody is listened to");
     assert!(house.rooms.recordings.is_empty());
     book.over.store(false, Ordering::Relaxed);

@@ -149,6 +149,15 @@ impl Decoder {
         }
     }
 
+    /// How much later a sound is in what it gives than it was in what the far
+    /// end's encoder was given, in µs, beside the packet's own duration.
+    pub fn delay_micros(&self) -> u32 {
+        match &self.inner {
+            InnerDecoder::Waveform(decoder) => decoder.delay_micros(),
+            InnerDecoder::Opus(_) => opus::DELAY_MICROS,
+        }
+    }
+
     /// What it decodes.
     pub fn codec(&self) -> AudioCodec {
         self.codec

@@ -20,6 +20,10 @@ const INITIAL_LOSS: i32 = 5;
 /// Lowest and highest `maxaveragebitrate` (RFC 7587 section 6.1), in bit/s.
 const BITRATES: std::ops::RangeInclusive<u32> = 6_000..=510_000;
 
+/// What the usual encoder (`OPUS_APPLICATION_VOIP` and `_AUDIO`) looks ahead, and
+/// with it the pre-skip that it asks for, in µs (RFC 7845 section 4.2).
+pub const DELAY_MICROS: u32 = 6_500;
+
 /// Longest payload that we call DTX: libopus gives at most 2 octets for a
 /// frame that need not be sent.
 const DTX_OCTETS: usize = 2;

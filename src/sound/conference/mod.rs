@@ -11,10 +11,14 @@
 //! | `peer` | one participant: its receiver, its voice, its encoder |
 //! | `mix` | who is heard, by whom, and which listeners hear the same |
 //! | `output` | encoding, once for all who hear the same |
+//! | `placement` | when a peer's sound was captured |
+//! | `taps` | recordings, which lie by that |
 
 mod mix;
 mod output;
 mod peer;
+mod placement;
+mod taps;
 #[cfg(test)]
 mod tests;
 
@@ -23,13 +27,13 @@ use std::time::{Duration, Instant};
 use super::dtmf::{DialStep, DtmfEvent};
 use super::format::{FRAME_MS, MAX_FRAME_SAMPLES, SampleRate};
 use super::level::Alarm;
-use super::limiter::Limiter;
 use super::player::{Player, Playing};
 use super::receiver::{Incoming, ReceiverSettings};
 use crate::ids::{LegId, PlayId, RecordingId};
 use output::SharedEncoder;
 use peer::Peer;
 pub use peer::{Description, Events, PeerSound, Voice};
+use taps::{Held, Tap};
 
 /// Length of a tick.
 const TICK: Duration = Duration::from_millis(FRAME_MS as u64);
@@ -71,7 +75,8 @@ pub struct Payload<'p> {
 pub struct Recorded<'p> {
     /// Which.
     pub recording: RecordingId,
-    /// Counts frames of the conference; a gap is a time when nothing was made.
+    /// Counts frames of the conference: the one in which the frame was
+    /// captured, which is some time ago.
     pub tick: u64,
     /// Rate of the samples.
     pub rate: SampleRate,
@@ -118,14 +123,6 @@ struct Played {
     frame: [i16; MAX_FRAME_SAMPLES],
 }
 
-/// What a recording takes.
-struct Tap {
-    id: RecordingId,
-    /// Whose call; `None`: the whole room.
-    about: Option<LegId>,
-    limiter: Limiter,
-}
-
 /// One room.
 pub struct Conference {
     settings: ConferenceSettings,
@@ -137,6 +134,7 @@ pub struct Conference {
     peers: Vec<Peer>,
     players: Vec<Played>,
     taps: Vec<Tap>,
+    held: Held,
     shared: Vec<SharedEncoder>,
     /// Sum of what everybody hears, of this tick.
     common: Vec<i32>,
@@ -159,6 +157,7 @@ impl Conference {
             peers: Vec::new(),
             players: Vec::new(),
             taps: Vec::new(),
+            held: Held::default(),
             shared: Vec::new(),
             common: Vec::with_capacity(MAX_FRAME_SAMPLES),
             skipped: 0,
@@ -170,7 +169,9 @@ impl Conference {
     /// Takes a peer in; it is heard and hears from its description on.
     pub fn add(&mut self, leg: LegId) {
         self.remove(leg);
-        self.peers.push(Peer::new(leg, self.rate, &self.settings));
+        let mut peer = Peer::new(leg, self.rate, &self.settings);
+        peer.place_sound(self.is_recording());
+        self.peers.push(peer);
     }
 
     /// Lets a peer go, with what was played to it alone.
@@ -301,31 +302,9 @@ impl Conference {
         peer.is_some_and(Peer::is_sending_keys)
     }
 
-    /// Hands frames of a peer's call, or of the whole room, to the outlet from
-    /// the next tick on.
-    pub fn record(&mut self, id: RecordingId, about: Option<LegId>) {
-        self.taps.push(Tap {
-            id,
-            about,
-            limiter: Limiter::default(),
-        });
-        self.rate_is_stale = true;
-    }
-
-    /// Ends a recording; the tick that would have been its next.
-    pub fn stop_recording(&mut self, id: RecordingId) -> u64 {
-        self.taps.retain(|tap| tap.id != id);
-        self.tick
-    }
-
     /// Whether anything is played.
     pub fn is_playing(&self) -> bool {
         !self.players.is_empty()
-    }
-
-    /// Whether anything is recorded.
-    pub fn is_recording(&self) -> bool {
-        !self.taps.is_empty()
     }
 
     /// Whether the last tick is done, and the next not begun.
@@ -382,7 +361,8 @@ impl Conference {
             Stage::Decoding(next) => {
                 match self.peers.get_mut(next) {
                     Some(peer) => {
-                        peer.decode(now, outlet);
+                        let begin = self.tick as i64 * self.rate.frame_samples() as i64;
+                        peer.decode(now, (self.due, begin), outlet);
                         self.stage = Stage::Decoding(next + 1);
                     }
                     None => {
@@ -467,6 +447,9 @@ impl Conference {
         if let Some(rate) = rate
             && rate > self.rate
         {
+            for tap in &mut self.taps {
+                tap.set_rate(self.rate, rate);
+            }
             self.rate = rate;
             for peer in &mut self.peers {
                 peer.set_rate(rate);

@@ -2,7 +2,7 @@
 //! his own, and one for all who hear the same by the same codec.
 
 use super::mix::Hears;
-use super::{Conference, Outlet, Recorded};
+use super::{Conference, Outlet};
 use crate::sound::codec::{AudioCodec, Encoder};
 use crate::sound::format::{FRAME_MS, MAX_FRAME_SAMPLES};
 use crate::sound::limiter::Limiter;
@@ -136,62 +136,6 @@ impl Conference {
                 sending: None,
                 expected_loss: None,
             });
-        }
-    }
-
-    /// Hands every recording its frame.
-    pub(super) fn record_frames(&mut self, outlet: &mut impl Outlet) {
-        if self.taps.is_empty() {
-            return;
-        }
-        let samples = self.rate.frame_samples();
-        let mut sum = Vec::with_capacity(samples);
-        for n in 0..self.taps.len() {
-            let (recording, about) = (self.taps[n].id, self.taps[n].about);
-            let mut left = [0i16; MAX_FRAME_SAMPLES];
-            let mut right = [0i16; MAX_FRAME_SAMPLES];
-            let two_sided = match about {
-                None => {
-                    self.whole_sum(&mut sum);
-                    false
-                }
-                Some(leg) => {
-                    let Some(at) = self.position(leg) else {
-                        continue;
-                    };
-                    let frame = &self.peers[at].frame;
-                    let len = frame.len().min(samples);
-                    left[..len].copy_from_slice(&frame[..len]);
-                    self.own_sum(at, &mut sum);
-                    true
-                }
-            };
-            let side = if two_sided { &mut right } else { &mut left };
-            let mut limiter = self.taps[n].limiter;
-            limiter.frame(&sum, &mut side[..samples]);
-            self.taps[n].limiter = limiter;
-            outlet.recorded(Recorded {
-                recording,
-                tick: self.tick,
-                rate: self.rate,
-                left: &left[..samples],
-                right: two_sided.then_some(&right[..samples]),
-            });
-        }
-    }
-
-    /// Everything there is to hear in the room, whomever it is for.
-    fn whole_sum(&self, sum: &mut Vec<i32>) {
-        let samples = self.rate.frame_samples();
-        sum.clear();
-        sum.extend_from_slice(&self.common);
-        for peer in &self.peers {
-            if peer.selected && peer.voice.heard_by.is_some() {
-                super::mix::add(sum, &peer.frame);
-            }
-        }
-        for played in self.players.iter().filter(|p| p.target.is_some()) {
-            super::mix::add(sum, &played.frame[..samples]);
         }
     }
 }

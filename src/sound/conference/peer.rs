@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use super::mix::Hears;
 use super::output::{MAX_PAYLOAD, tick_units};
-use super::{ConferenceSettings, Outlet, Payload};
+use super::placement::{Placed, Placement};
+use super::{ConferenceSettings, Outlet, Payload, TICK};
 use crate::ids::LegId;
 use crate::sound::codec::{AudioCodec, Encoder};
 use crate::sound::dtmf::event_sender::{EventClocks, EventSender};
@@ -111,6 +112,7 @@ pub(super) struct Peer {
     tones: ToneGenerator,
     detector: Option<ToneDetector>,
     dead_air: Option<DeadAir>,
+    placement: Placement,
 }
 
 impl Peer {
@@ -139,6 +141,7 @@ impl Peer {
             tones: ToneGenerator::new(rate),
             detector: None,
             dead_air: after.map(|after| DeadAir::new(NOTHING_HEARD, after)),
+            placement: Placement::default(),
         }
     }
 
@@ -160,6 +163,7 @@ impl Peer {
     }
 
     pub(super) fn set_rate(&mut self, rate: SampleRate) {
+        self.placement.set_rate(self.rate, rate);
         self.rate = rate;
         self.receiver.set_rate(rate);
         self.encoder = None;
@@ -175,6 +179,22 @@ impl Peer {
             (true, Some(_)) => {}
             (false, _) => self.detector = None,
         }
+    }
+
+    /// Whether recordings want to know when what it says was captured.
+    pub(super) fn place_sound(&mut self, on: bool) {
+        self.placement.set(on, &mut self.receiver);
+    }
+
+    /// This tick's sound of it, by when it was captured.
+    pub(super) fn placed(&self) -> impl Iterator<Item = Placed<'_>> {
+        self.placement.placed()
+    }
+
+    /// How old its sound is when it is decoded, or would be, in µs.
+    pub(super) fn capture_age(&self) -> i64 {
+        let target = self.receiver.statistics().target_delay + TICK;
+        self.placement.oldest().max(target.as_micros() as i64)
     }
 
     /// Another peer has left.
@@ -262,8 +282,9 @@ impl Peer {
         }
     }
 
-    /// Takes this tick's frame out of the jitter buffer.
-    pub(super) fn decode(&mut self, now: Instant, outlet: &mut impl Outlet) {
+    /// Takes this tick's frame out of the jitter buffer. `tick`: when it was
+    /// due, and the conference's sample that it begins with.
+    pub(super) fn decode(&mut self, now: Instant, tick: (Instant, i64), outlet: &mut impl Outlet) {
         self.frame.clear();
         let kind = self.receiver.frame(now, &mut self.frame);
         self.has_sound = kind != Frame::Silence;
@@ -276,9 +297,15 @@ impl Peer {
                 }
             }
         }
-        if self.voice.gain_db != 0.0 {
-            amplify(&mut self.frame, self.voice.gain_db);
+        let factor = match self.voice.gain_db {
+            0.0 => 1.0,
+            gain_db => 10f32.powf(gain_db / 20.0),
+        };
+        if factor != 1.0 {
+            amplify(&mut self.frame, factor);
         }
+        let (receiver, rate) = (&mut self.receiver, self.rate);
+        self.placement.take(receiver, tick, rate, factor);
         // Who pauses, and says so, is not speaking however loud its background.
         let pauses = kind == Frame::ComfortNoise;
         self.measured = self.has_sound.then(|| {
@@ -382,8 +409,8 @@ impl Peer {
     }
 }
 
-fn amplify(frame: &mut [i16], gain_db: f32) {
-    let factor = 10f32.powf(gain_db / 20.0);
+/// Makes it so many times as loud.
+pub(super) fn amplify(frame: &mut [i16], factor: f32) {
     for sample in frame {
         *sample = (f32::from(*sample) * factor) as i16; // saturates
     }

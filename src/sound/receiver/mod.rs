@@ -12,8 +12,10 @@
 //! | [`playout`] | whose turn it is, and what to do when nobody is there |
 //! | [`sound_queue`] | decoded sound that is not yet handed out |
 //! | [`time_scaling`] | leaving out and repeating pitch periods |
+//! | [`captured`] | decoded sound with its place in the sender's time |
 //! | [`statistics`] | what is counted |
 
+pub mod captured;
 pub mod delay;
 pub mod jitter_buffer;
 mod playout;
@@ -25,6 +27,7 @@ pub mod time_scaling;
 
 use std::time::{Duration, Instant};
 
+use self::captured::Capture;
 use self::delay::DelayEstimate;
 use self::jitter_buffer::{Header, Inserted, JitterBuffer};
 use self::playout::Playout;
@@ -143,6 +146,7 @@ pub struct Receiver {
     delay: DelayEstimate,
     playout: Playout,
     queue: SoundQueue,
+    capture: Capture,
     statistics: ReceiverStatistics,
 }
 
@@ -159,6 +163,7 @@ impl Receiver {
             delay: DelayEstimate::new(settings.minimum_delay, settings.maximum_delay),
             playout: Playout::default(),
             queue: SoundQueue::new(rate),
+            capture: Capture::default(),
             statistics: ReceiverStatistics::default(),
         }
     }
@@ -281,6 +286,7 @@ impl Receiver {
     /// Appends exactly one frame of 20 ms to `out` and says what it is.
     pub fn frame(&mut self, now: Instant, out: &mut Vec<i16>) -> Frame {
         let now = self.micros(now);
+        self.capture.clear();
         let frame = self.play(now);
         self.queue.take_frame(out);
         self.statistics.total += Duration::from_millis(u64::from(FRAME_MS));

@@ -232,6 +232,9 @@ impl Receiver {
                 if std::mem::take(&mut self.playout.seam) {
                     self.queue.join(start);
                 }
+                let media = self.media_of(packet.timestamp) - gap;
+                let sound = &self.queue.samples()[start..];
+                self.capture.add(media, false, sound);
                 true
             }
             _ => {
@@ -308,6 +311,9 @@ impl Receiver {
         if std::mem::take(&mut self.playout.seam) {
             self.queue.join(start);
         }
+        let media = media_micros(packet.timestamp, packet.codec.clock_rate());
+        let sound = &self.queue.samples()[start..];
+        self.capture.add(media, false, sound);
     }
 
     /// The sender pauses, and says what its background sounds like. The packet
@@ -369,6 +375,7 @@ impl Receiver {
             self.queue.silence(samples - appended);
         }
         let duration = self.micros_of(samples);
+        let stood_in = self.playout.ahead + self.playout.silent;
         self.playout.without += duration;
         self.playout.ahead += duration;
         if std::mem::take(&mut self.playout.seam) {
@@ -383,6 +390,9 @@ impl Receiver {
                 self.playout.seam = true;
             }
         }
+        let media = self.media_of(self.playout.next_timestamp) + stood_in;
+        let sound = &self.queue.samples()[start..];
+        self.capture.add(media, true, sound);
     }
 
     /// So many samples of the background as it was described.
@@ -511,6 +521,11 @@ impl Receiver {
     fn behind(&self, now: i64, packet: &Header) -> i64 {
         let media = media_micros(packet.timestamp, packet.content.clock_rate());
         self.delay.behind(now, media).unwrap_or(0)
+    }
+
+    fn media_of(&self, timestamp: i64) -> i64 {
+        let clock = self.stream.map_or(8000, |stream| stream.clock_rate);
+        media_micros(timestamp, clock)
     }
 
     fn media_between(&self, timestamp: i64, packet: &Header) -> i64 {

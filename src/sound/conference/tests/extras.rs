@@ -186,7 +186,8 @@ fn a_recording_has_what_the_peer_says_left_and_what_it_hears_right() {
     room.conference.record(of_call, Some(leg));
     room.conference.record(of_room, None);
     room.pass(1000);
-    let stopped = room.conference.stop_recording(of_call);
+    let (conference, out) = (&mut room.conference, &mut room.out);
+    let stopped = conference.stop_recording(of_call, |recorded| out.recorded(recorded));
     room.pass(100);
     let side = |id: RecordingId, right: bool| -> Vec<i16> {
         let of = room.out.recorded.iter().filter(|r| r.0 == id);
@@ -219,6 +220,11 @@ fn a_recording_has_what_the_peer_says_left_and_what_it_hears_right() {
         .map(|r| r.1)
         .max();
     assert_eq!(last.map(|tick| tick + 1), Some(stopped));
+    let frames = room.out.recorded.iter().filter(|r| r.0 == of_call);
+    assert!(
+        frames.map(|r| r.1).eq(0..stopped),
+        "every frame, once, in order"
+    );
 }
 
 fn far_end(codec: AudioCodec) -> FarEnd {

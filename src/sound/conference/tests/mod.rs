@@ -1,8 +1,9 @@
 //! A conference in simulated time: peers send tones, and what each is sent is
 //! decoded and looked at. Who hears whom; plays, keys and recordings are in
-//! [`extras`].
+//! [`extras`], when a recording has what in [`sides`].
 
 mod extras;
+mod sides;
 
 use std::collections::HashMap;
 use std::f64::consts::TAU;
