@@ -102,7 +102,6 @@ pub(super) fn reason(problem: &FileError) -> &'static str {
         FileError::Io(_) if kind(problem) == io::ErrorKind::StorageFull => "disk_full",
         FileError::Io(_) => "write_failed",
         FileError::Codec => "codec_failed",
-        FileError::Full => "file_full",
         FileError::Empty => "lost",
     }
 }
@@ -113,7 +112,7 @@ pub(super) fn kind(problem: &FileError) -> io::ErrorKind {
             io::ErrorKind::StorageFull
         }
         FileError::Io(problem) => problem.kind(),
-        FileError::Full | FileError::Codec | FileError::Empty => io::ErrorKind::Other,
+        FileError::Codec | FileError::Empty => io::ErrorKind::Other,
     }
 }
 

@@ -159,8 +159,8 @@ impl Recording {
         self.id
     }
 
-    /// Whether it has ended without being stopped: it has failed, or its file
-    /// is as long as can be. Its event says which; frames are of no use to it.
+    /// Whether it has ended without being stopped: it has failed. Its event says
+    /// why; frames are of no use to it.
     pub fn is_over(&self) -> bool {
         self.over.load(Ordering::Relaxed)
     }

@@ -217,14 +217,8 @@ impl Work {
             return;
         };
         open.over.store(true, Ordering::Relaxed);
-        match problem {
-            // All the format has room for is there.
-            FileError::Full => self.end(id, open, Ok(())),
-            FileError::Io(_) | FileError::Codec | FileError::Empty => {
-                let ended = Ended::of(id, open.start, &open.track, Some(ending::reason(problem)));
-                self.hand_over(ended);
-            }
-        }
+        let ended = Ended::of(id, open.start, &open.track, Some(ending::reason(problem)));
+        self.hand_over(ended);
         active(&self.shared.counters.active, -1);
     }
 

@@ -211,11 +211,11 @@ fn fetch(gateway: &Gateway, row: &Value) -> Vec<u8> {
 fn channels(wav: &[u8]) -> Vec<Vec<i16>> {
     let word = |at: usize| u16::from_le_bytes([wav[at], wav[at + 1]]);
     assert_eq!(
-        (&wav[..4], &wav[8..12], &wav[36..40]),
+        (&wav[..4], &wav[8..12], &wav[72..76]),
         (&b"RIFF"[..], &b"WAVE"[..], &b"data"[..])
     );
-    let count = usize::from(word(22));
-    let samples: Vec<i16> = (44..wav.len() - 1)
+    let count = usize::from(word(58));
+    let samples: Vec<i16> = (80..wav.len() - 1)
         .step_by(2)
         .map(|at| word(at).cast_signed())
         .collect();

@@ -74,27 +74,27 @@ async fn a_recording_is_told_of_with_size_and_hash_and_fetched_whole_or_in_parts
     let told = gateway.over(id).await;
     assert_eq!(told["state"], "ready");
     assert_eq!(told["duration_ms"], 1_000);
-    assert_eq!(told["size"], 32_044);
+    assert_eq!(told["size"], 32_080);
     let (status, range, whole) = gateway.audio(id, &[]).await;
-    assert_eq!((status, range.as_str(), whole.len()), (200, "", 32_044));
+    assert_eq!((status, range.as_str(), whole.len()), (200, "", 32_080));
     let hash = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&whole));
     assert_eq!(told["sha256"], hash.as_str());
     let etag = format!("\"{hash}\"");
-    let part = ("Range", "bytes=44-143");
+    let part = ("Range", "bytes=80-179");
     let (status, range, bytes) = gateway.audio(id, &[part]).await;
-    assert_eq!((status, range.as_str()), (206, "bytes 44-143/32044"));
-    assert!(bytes == whole[44..144]);
+    assert_eq!((status, range.as_str()), (206, "bytes 80-179/32080"));
+    assert!(bytes == whole[80..180]);
     let (status, range, bytes) = gateway.audio(id, &[("Range", "bytes=-10")]).await;
-    assert_eq!((status, range.as_str()), (206, "bytes 32034-32043/32044"));
+    assert_eq!((status, range.as_str()), (206, "bytes 32070-32079/32080"));
     assert!(bytes == whole[32_034..]);
-    let (status, range, bytes) = gateway.audio(id, &[("Range", "bytes=32044-")]).await;
-    assert_eq!((status, range.as_str()), (416, "bytes */32044"));
+    let (status, range, bytes) = gateway.audio(id, &[("Range", "bytes=32080-")]).await;
+    assert_eq!((status, range.as_str()), (416, "bytes */32080"));
     let problem: Value = serde_json::from_slice(&bytes).unwrap();
     assert_eq!(problem["error"], "RANGE_NOT_SATISFIABLE");
     let same = gateway.audio(id, &[part, ("If-Range", &etag)]).await;
     assert_eq!(same.0, 206);
     let other = gateway.audio(id, &[part, ("If-Range", "\"other\"")]).await;
-    assert_eq!((other.0, other.2.len()), (200, 32_044));
+    assert_eq!((other.0, other.2.len()), (200, 32_080));
     let known = gateway.audio(id, &[("If-None-Match", &etag)]).await;
     assert_eq!((known.0, known.2.len()), (304, 0));
     gateway.end().await;
@@ -229,7 +229,7 @@ async fn hook_and_websocket_hear_of_a_recording_and_the_hook_after_the_end_too()
     assert_eq!(ready["recording_id"], id);
     assert_eq!(
         (&ready["size"], &ready["duration_ms"]),
-        (&json!("32044"), &json!("1000"))
+        (&json!("32080"), &json!("1000"))
     );
     assert_eq!(ready["sha256"].as_str().unwrap().len(), 64);
     gateway.end().await;
@@ -349,7 +349,7 @@ async fn an_administrator_finds_hears_and_removes_the_recordings_of_all_apps() {
     let part = soon("a part", part).await.unwrap();
     assert_eq!(part.status(), 206);
     let headers = part.headers();
-    assert_eq!(headers["content-range"], "bytes 0-43/32044");
+    assert_eq!(headers["content-range"], "bytes 0-43/32080");
     assert_eq!(headers["content-type"], "audio/wav");
     assert_eq!(headers["cache-control"], "no-store");
     let (_, _, whole) = gateway.audio(id, &[]).await;

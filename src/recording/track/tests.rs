@@ -4,8 +4,8 @@ use std::io::Cursor;
 
 use super::*;
 
-/// 44 bytes of WAV header.
-const HEADER: usize = 44;
+/// Bytes of a WAV file before its sound.
+const HEADER: usize = 80;
 const RATE: SampleRate = SampleRate::Wide;
 
 fn track(channels: Channels) -> Track<Cursor<Vec<u8>>> {

@@ -65,7 +65,7 @@ fn both_sides(mut scene: Scene) {
 
     let file = fetch(&scene.gateway, &row);
     let (duration, since) = (number(&row["duration_ms"]), number(&row["started_ms"]));
-    assert_eq!(file.len() as u64, 44 + 64 * duration);
+    assert_eq!(file.len() as u64, 80 + 64 * duration);
     println!("{duration} ms of {} to {}", before - since, after - since);
     assert!(
         duration + BEHIND_MS >= before - since && duration <= after - since + AHEAD_MS,
@@ -105,12 +105,12 @@ fn a_part_of_the_file_is_fetched_and_another_app_finds_nothing() {
     );
     let api = scene.gateway.api();
 
-    let part = api.download(&file, &[("Range", "bytes=44-1043")]);
+    let part = api.download(&file, &[("Range", "bytes=80-1079")]);
     let header = |name: &str| part.headers[name].to_str().expect("a text");
-    assert_eq!((part.status, &part.bytes[..]), (206, &whole[44..1044]));
+    assert_eq!((part.status, &part.bytes[..]), (206, &whole[80..1080]));
     assert_eq!(
         header("content-range"),
-        format!("bytes 44-1043/{}", whole.len())
+        format!("bytes 80-1079/{}", whole.len())
     );
     assert_eq!(
         header("etag"),
