@@ -199,7 +199,10 @@ pub struct S3 {
     pub secret_key: Setting<String>,
     pub prefix: Setting<String>,
     pub allow_http: Setting<bool>,
+    pub timeout_s: Setting<Whole>,
+    pub checksums: Setting<bool>,
     pub delete_local_after_upload: Setting<bool>,
+    pub delete_expired: Setting<bool>,
 }
 
 impl S3 {
@@ -316,7 +319,7 @@ pub enum Cores {
 pub struct Strings(pub Vec<String>);
 
 /// A number that is not negative.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Whole(pub u64);
 
 impl<'de> Deserialize<'de> for Whole {

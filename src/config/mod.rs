@@ -416,8 +416,14 @@ pub struct S3 {
     pub prefix: String,
     /// The endpoint may be plain HTTP.
     pub allow_http: bool,
+    /// What one request may take.
+    pub timeout: Duration,
+    /// Requests bear a SHA-256 checksum, which the store compares and keeps.
+    pub checksums: bool,
     /// A file goes from the disk once it is known to be there.
     pub delete_local_after_upload: bool,
+    /// An object goes with its recording when that is too old.
+    pub delete_expired: bool,
 }
 
 impl S3 {

@@ -86,7 +86,10 @@ fn s3(reader: &Reader<'_>, file: &File) -> Result<Option<S3>, ConfigError> {
         secret_key: Secret(secret_key.ok_or_else(|| missing("secret_key", key_hint))?),
         prefix: prefix.trim_matches('/').to_owned(),
         allow_http,
+        timeout: Duration::from_secs(reader.whole(&s3.timeout_s, 60, 1..=3_600, "seconds")?),
+        checksums: s3.checksums.as_ref().is_none_or(|on| *on.get_ref()),
         delete_local_after_upload: is_on(&s3.delete_local_after_upload),
+        delete_expired: is_on(&s3.delete_expired),
     }))
 }
 

@@ -10,7 +10,6 @@ use crate::store::recordings::{self, Recording as Stored, State, Upload};
 
 use super::counters::count;
 use super::ending::unix_ms;
-use super::upload::UploadError;
 use super::{Recordings, Shared};
 
 /// How often uploads are looked for.
@@ -67,7 +66,7 @@ impl Recordings {
         self.shared.disk.path(&row.app_id, row.id, row.format)
     }
 
-    /// Removes a recording from wherever it is.
+    /// Removes a recording from wherever it is, the object store too.
     ///
     /// # Errors
     /// [`RemoveError`]; it can be tried again.
@@ -75,20 +74,15 @@ impl Recordings {
         if row.state == State::Recording {
             return Err(RemoveError::UnderWay);
         }
-        if let (Upload::Done, Some(object), Some(bucket)) =
-            (row.upload, &row.object, &self.shared.bucket)
-        {
-            let removed = bucket.remove(object).await;
-            removed.map_err(|problem: UploadError| RemoveError::Bucket(problem.to_string()))?;
-        }
+        self.shared.remove_object(row).await?;
         self.shared.remove_local(row).await
     }
 }
 
 impl Shared {
     /// Removes what ended too long ago and does not wait to be uploaded. What
-    /// is in the object store stays there.
-    async fn expire(&self, now_ms: u64) -> Result<(), StoreError> {
+    /// is in the object store stays there, unless the settings say otherwise.
+    pub(super) async fn expire(&self, now_ms: u64) -> Result<(), StoreError> {
         let until_ms = now_ms.saturating_sub(self.settings.keep.as_millis() as u64);
         loop {
             let old = self
@@ -98,13 +92,14 @@ impl Shared {
             let last = old.len() < EXPIRE_BATCH;
             for row in old {
                 let recording_id = row.id;
-                match self.remove_local(&row).await {
+                match self.remove_expired(&row).await {
                     Ok(()) => {
                         count(&self.counters.expired);
                         tracing::info!(%recording_id, "a recording is removed: it is too old");
                     }
                     Err(RemoveError::Store(problem)) => return Err(problem),
                     Err(problem) => {
+                        // The others would fail as well; in a minute again.
                         tracing::error!(%recording_id, %problem, "an old recording stays");
                         return Ok(());
                     }
@@ -114,6 +109,24 @@ impl Shared {
                 return Ok(());
             }
         }
+    }
+
+    async fn remove_expired(&self, row: &Stored) -> Result<(), RemoveError> {
+        let objects_too = self.bucket.as_ref().is_some_and(|b| b.delete_expired);
+        if objects_too {
+            self.remove_object(row).await?;
+        }
+        self.remove_local(row).await
+    }
+
+    /// The object goes before the row that names it.
+    async fn remove_object(&self, row: &Stored) -> Result<(), RemoveError> {
+        let (Upload::Done, Some(object), Some(bucket)) = (row.upload, &row.object, &self.bucket)
+        else {
+            return Ok(());
+        };
+        let removed = bucket.remove(object).await;
+        removed.map_err(|problem| RemoveError::Bucket(problem.to_string()))
     }
 
     /// The file goes first: without its row nobody would ever find it again.

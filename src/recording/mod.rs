@@ -14,7 +14,8 @@
 //! | `track` | one recording: frames by index become a file without holes |
 //! | `disk` | where files are |
 //! | `ending` | hash, size, store, event; what an earlier process left |
-//! | `upload` | to an S3-compatible store |
+//! | `upload` | what waits for an S3-compatible store |
+//! | `bucket` | that store |
 //! | `archive` | what is too old is removed |
 
 use std::io;
@@ -30,6 +31,7 @@ use crate::store::recordings::Recording as Stored;
 use crate::store::{Store, StoreError};
 
 mod archive;
+mod bucket;
 mod counters;
 mod disk;
 mod ending;
@@ -42,9 +44,9 @@ pub use archive::RemoveError;
 pub use counters::RecordingCounters;
 pub use handle::{Recorder, Recording, RecordingStart, StartRefused};
 
+use bucket::Bucket;
 use counters::Counters;
 use disk::Disk;
-use upload::Bucket;
 
 /// Events that wait for the api; one more is told late, from the store.
 const EVENTS: usize = 1_024;

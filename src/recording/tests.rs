@@ -11,11 +11,15 @@ use crate::sound::file::{Channels, FileFormat};
 use crate::sound::format::SampleRate;
 use crate::store::recordings::{self, Span, State};
 
+mod faulty_store;
+mod refusals;
 mod upload;
 
 /// Longer than anything here takes; a test that waits for it has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
 const RATE: SampleRate = SampleRate::Wide;
+/// Bytes of a WAV file before its sound.
+const WAV_HEADER: u64 = 80;
 
 struct House {
     recordings: Recordings,
@@ -153,7 +157,7 @@ fn what_finds_no_room_becomes_silence_and_a_gap() {
         .map(|gap| gap.at_ms + gap.duration_ms)
         .unwrap();
     assert_eq!(end, (index + 1) * 20);
-    assert_eq!(row.size, 44 + row.duration_ms * 32);
+    assert_eq!(row.size, WAV_HEADER + row.duration_ms * 32);
 }
 
 #[test]
@@ -251,8 +255,8 @@ fn what_a_killed_process_left_is_ended_at_the_next_start() {
     );
     assert_eq!(row.ended_ms, Some(2_100));
     let bytes = std::fs::read(house.path(&row)).unwrap();
-    assert_eq!((row.size, bytes.len()), (44 + 35_200, 44 + 35_200));
-    assert_eq!(bytes[40..44], 35_200_u32.to_le_bytes());
+    assert_eq!((row.size, bytes.len()), (80 + 35_200, 80 + 35_200));
+    assert_eq!(bytes[76..80], 35_200_u32.to_le_bytes());
     let row = house.row(missing).unwrap();
     assert_eq!(
         (row.state, row.reason.as_deref()),
@@ -336,7 +340,7 @@ fn on_a_full_disk() {
     );
     let bytes = std::fs::read(house.path(&row)).unwrap();
     assert_eq!(bytes.len() as u64, row.size);
-    let whole_milliseconds = 44 + row.duration_ms * 32;
+    let whole_milliseconds = WAV_HEADER + row.duration_ms * 32;
     assert!((0..32).contains(&(row.size - whole_milliseconds)));
     // The next one fails as well, and nothing else does; with room it goes on.
     recorder.start(start(FileFormat::Wav)).unwrap().stop(50);

@@ -23,12 +23,16 @@ fn moto_server() -> PathBuf {
     program
 }
 
-struct Moto {
+pub struct Moto {
     process: Child,
-    address: SocketAddr,
+    pub address: SocketAddr,
 }
 
 impl Moto {
+    pub fn on_free_port() -> Self {
+        Self::start(free_address())
+    }
+
     fn start(address: SocketAddr) -> Self {
         let process = Command::new(moto_server())
             .args(["-H", "127.0.0.1", "-p", &address.port().to_string()])
@@ -45,7 +49,7 @@ impl Moto {
     }
 
     /// Status and body of a request that nobody has signed: moto takes it.
-    fn ask(&self, method: &str, path: &str) -> (u16, Vec<u8>) {
+    pub fn ask(&self, method: &str, path: &str) -> (u16, Vec<u8>) {
         let mut stream = TcpStream::connect(self.address).unwrap();
         let request = format!(
             "{method} {path} HTTP/1.1\r\nHost: {}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
@@ -70,8 +74,14 @@ impl Drop for Moto {
     }
 }
 
+/// Where nobody listens.
+fn free_address() -> SocketAddr {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap();
+    port.local_addr().unwrap()
+}
+
 /// As a configuration file has them.
-fn settings(address: SocketAddr) -> Settings {
+pub fn settings(address: SocketAddr) -> Settings {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("gateway.toml");
     let text = format!(
@@ -91,7 +101,12 @@ fn settings(address: SocketAddr) -> Settings {
 }
 
 impl House {
-    fn wait_until(&self, id: RecordingId, what: &str, is_so: impl Fn(&Stored) -> bool) -> Stored {
+    pub fn wait_until(
+        &self,
+        id: RecordingId,
+        what: &str,
+        is_so: impl Fn(&Stored) -> bool,
+    ) -> Stored {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let row = self.row(id).unwrap();
@@ -111,9 +126,7 @@ impl House {
 fn a_recording_is_uploaded_however_often_that_fails_and_kept_until_it_is_there() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let data = tempfile::tempdir().unwrap();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = port.local_addr().unwrap();
-    drop(port);
+    let address = free_address();
     // 288 s: more than goes in one piece.
     let (id, hash, path) = {
         let mut house = house(data.path(), settings(address));
