@@ -238,7 +238,7 @@ fn what_is_too_old_goes_from_the_disk_and_from_the_store_if_that_is_wanted() {
         let row = scene.house.wait_until(row.id, "the upload", done);
         let object = format!("/calls/{}", row.object.as_ref().unwrap());
         let shared = scene.house.recordings.shared.clone();
-        let later = row.ended_ms.unwrap() + 2 * 86_400_000;
+        let later = row.ended_ms.unwrap() + 31 * 86_400_000;
         let path = scene.house.path(&row);
         if objects_too {
             // A store that does not let it go leaves all as it was.
