@@ -7,10 +7,12 @@ const RATE: usize = 8000;
 const SECONDS: usize = 20;
 /// What is looked for: 200 ms.
 const PIECE: usize = RATE / 5;
-/// How far the jitter buffer may delay, in samples: 400 ms.
+/// How late a talker may begin on a machine that is busy, in samples: 400 ms. What
+/// its jitter buffer does is not seen in the file.
 const MOST: i64 = 3200;
-/// A packet is sent up to 20 ms after it is asked for, and clocks are read in
-/// whole milliseconds.
+/// A talker makes up what it sends in that moment, and what lies in the file is
+/// taken to have been captured over the 20 ms before; clocks are read in whole
+/// milliseconds.
 const LEAST: i64 = -200;
 /// Seconds from one look to the next.
 const STEP: usize = 3;
@@ -83,8 +85,8 @@ fn what_is_said_lies_where_it_was_said_throughout_the_file() {
             delays.push(found - at - ideal);
         }
         println!("delays in eighths of a ms: {delays:?}");
-        // The jitter buffer may change its mind once or twice; a clock that is
-        // another changes the delay all the time.
+        // A busy machine may change its mind about the fastest packet once or
+        // twice; a clock that is another changes the delay all the time.
         let mut changes: Vec<i64> = delays.windows(2).map(|two| two[1] - two[0]).collect();
         changes.sort_unstable();
         let median = changes[changes.len() / 2];
