@@ -27,17 +27,6 @@ pub enum IncomingAction {
     End,
 }
 
-impl IncomingAction {
-    /// As the shard takes it.
-    pub fn for_call(self, call: &Call) -> Result<Action, ApiError> {
-        Ok(match self {
-            IncomingAction::Ring => Action::Ring,
-            IncomingAction::Accept(stream) => Action::Accept(stream.stream(&call.app, "stream")?),
-            IncomingAction::End => Action::End,
-        })
-    }
-}
-
 /// What is to be done with a call.
 #[derive(Deserialize, ToSchema)]
 #[schema(as = Action)]
@@ -118,7 +107,7 @@ pub async fn act_on_incoming(
     let (parts, body) = request.into_parts();
     let call = shared.call_for(&parts, &call_id, Some(Direction::Incoming))?;
     let action = incoming(read_json(Request::from_parts(parts, body)).await?)?;
-    shared.act(&call, action.for_call(&call)?).await?;
+    shared.do_incoming(&call, action).await?;
     Ok(done())
 }
 
@@ -263,6 +252,20 @@ impl Shared {
             return Err(ApiError::call_not_found());
         }
         Ok(call)
+    }
+
+    /// Does what is asked of an incoming call.
+    pub async fn do_incoming(
+        self: &Arc<Self>,
+        call: &Arc<Call>,
+        action: IncomingAction,
+    ) -> Result<(), ApiError> {
+        let action = match action {
+            IncomingAction::Ring => return self.ring(call).await,
+            IncomingAction::Accept(stream) => Action::Accept(stream.stream(&call.app, "stream")?),
+            IncomingAction::End => Action::End,
+        };
+        self.act(call, action).await
     }
 
     /// Has the shard do it.

@@ -14,6 +14,7 @@ use utoipa::openapi::schema::Object;
 use crate::book::values;
 use crate::book::{
     Book, DtmfPolicy, Hook, HookContentType, HookPolicy, Number, SipAuth, SipHost, SipServer,
+    SoundRecord, SoundSource,
 };
 use crate::call::request::{Action, CallReply, CallRequest, Dial, Direction};
 use crate::ids::{AppId, CallId};
@@ -23,6 +24,7 @@ use super::Shared;
 use super::body::{StreamBody, read_json};
 use super::error::{ApiError, success};
 use super::openapi::{Denied, Failure, JsonBody, Success, words};
+use super::sound::waiting::NumberSounds;
 
 /// A name that is not found by then is not found (seconds).
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -59,6 +61,20 @@ pub(super) struct Body {
     srtp_keying: Option<String>,
     /// How keys go to the callee: `auto`, `events`, `info` or `tones`.
     dtmf: Option<String>,
+    /// What the callee hears alone in the room, once it has answered.
+    hold_music: Option<SoundBody>,
+    /// The same while another peer of the room is being called.
+    ringback: Option<SoundBody>,
+}
+
+/// A sound: one of `asset` and `url`.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(as = SoundSource)]
+pub(super) struct SoundBody {
+    /// An asset of the app.
+    asset: Option<String>,
+    /// A file to be fetched, http or https.
+    url: Option<String>,
 }
 
 /// A call that exists.
@@ -103,10 +119,11 @@ fn hook_content_types() -> Object {
     })),
     responses(
         (status = 200, description = "The call exists", body = Success<DialledView>),
+        (status = 404, description = "`ASSET_NOT_FOUND`: of `hold_music` or `ringback`", body = Failure),
         (status = 409, description = "`ROOM_FULL`, `PEER_EXISTS`", body = Failure),
         (
             status = 422,
-            description = "`HOST_NOT_FOUND`: no address that the gateway can send to. `RECORDING_UNAVAILABLE`",
+            description = "`HOST_NOT_FOUND`: no address that the gateway can send to. `RECORDING_UNAVAILABLE`, `CLIP_INVALID`, `CLIP_TOO_LONG`, `ROOM_ON_MEDIA_SERVER`",
             body = Failure
         ),
         (
@@ -135,16 +152,20 @@ pub async fn dial(
         return Err(ApiError::draining());
     }
     let body: Body = read_json(Request::from_parts(parts, body)).await?;
-    let dial = prepare(&shared, app, body).await?;
+    let (dial, sounds) = prepare(&shared, app, body).await?;
     // A client that hangs up now must not leave a call behind that nobody
     // registers: from here on the work does not depend on it.
-    let started = tokio::spawn(async move { start(&shared, dial).await });
+    let started = tokio::spawn(async move { start(&shared, dial, sounds).await });
     started
         .await
         .unwrap_or_else(|_| Err(ApiError::of_status(StatusCode::INTERNAL_SERVER_ERROR)))
 }
 
-async fn prepare(shared: &Shared, app: AppId, body: Body) -> Result<Dial, ApiError> {
+async fn prepare(
+    shared: &Shared,
+    app: AppId,
+    body: Body,
+) -> Result<(Dial, NumberSounds), ApiError> {
     let from_number = number(body.from_number, "from_number")?;
     let to_number = number(body.to_number, "to_number")?;
     let stream = match body.streaming {
@@ -183,6 +204,15 @@ async fn prepare(shared: &Shared, app: AppId, body: Body) -> Result<Dial, ApiErr
             Some(policy.ok_or_else(|| ApiError::field("dtmf", problem))?)
         }
     };
+    let mut sounds = book
+        .map(|number| NumberSounds::of(number))
+        .unwrap_or_default();
+    if let Some(sound) = body.hold_music {
+        sounds.hold_music = Some(sound.source(shared, &app, "hold_music").await?);
+    }
+    if let Some(sound) = body.ringback {
+        sounds.ringback = Some(sound.source(shared, &app, "ringback").await?);
+    }
     let outgoing = book
         .map(|number| number.outgoing.clone())
         .unwrap_or_default();
@@ -201,7 +231,7 @@ async fn prepare(shared: &Shared, app: AppId, body: Body) -> Result<Dial, ApiErr
         Some(proxy) => look_up(shared, proxy, "sip_proxy").await?,
         None => look_up(shared, &server, "sip_server").await?,
     };
-    Ok(Dial {
+    let dial = Dial {
         app,
         destination,
         sip_server: server.to_string(),
@@ -215,7 +245,38 @@ async fn prepare(shared: &Shared, app: AppId, body: Body) -> Result<Dial, ApiErr
         answer_timeout: shared.settings().answer_timeout,
         srtp,
         dtmf,
-    })
+    };
+    Ok((dial, sounds))
+}
+
+impl SoundBody {
+    /// The sound it names. An asset has to be there; a URL is fetched when
+    /// somebody waits.
+    async fn source(
+        self,
+        shared: &Shared,
+        app: &AppId,
+        field: &str,
+    ) -> Result<SoundSource, ApiError> {
+        if shared.settings().media_server.is_some() {
+            return Err(ApiError::room_on_media_server());
+        }
+        let record = SoundRecord {
+            asset: self.asset,
+            url: self.url,
+        };
+        // The root app is the operator's own.
+        let source = record.to_source(app.is_root());
+        let source = source.map_err(|problem| ApiError::field(field, problem))?;
+        let source = source.ok_or_else(|| {
+            let problem = "names no sound; write {\"asset\": \"hold.wav\"} or {\"url\": \"https://example.com/hold.mp3\"}";
+            ApiError::field(field, problem)
+        })?;
+        if let SoundSource::Asset(_) = &source {
+            shared.clips.clip(app, &source).await?;
+        }
+        Ok(source)
+    }
 }
 
 fn srtp(policy: Option<String>, keying: Option<String>, mut srtp: Srtp) -> Result<Srtp, ApiError> {
@@ -232,7 +293,11 @@ fn srtp(policy: Option<String>, keying: Option<String>, mut srtp: Srtp) -> Resul
     Ok(srtp)
 }
 
-async fn start(shared: &Arc<Shared>, dial: Dial) -> Result<Response, ApiError> {
+async fn start(
+    shared: &Arc<Shared>,
+    dial: Dial,
+    sounds: NumberSounds,
+) -> Result<Response, ApiError> {
     let shard = shared.shards.of_room(&dial.stream.room);
     let request = CallRequest::Dial(Box::new(dial.clone()));
     let shards = shared.shards.clone();
@@ -244,7 +309,7 @@ async fn start(shared: &Arc<Shared>, dial: Dial) -> Result<Response, ApiError> {
             let shared = shared.clone();
             tokio::spawn(async move {
                 if let Ok(Ok(CallReply::Dialed { call, sip_call_id })) = reply.await {
-                    register(&shared, call, dial, sip_call_id.as_deref());
+                    register(&shared, call, dial, sounds, sip_call_id.as_deref());
                     let action = Action::End;
                     let _ = shared.ask(shard, CallRequest::Act { call, action }).await;
                 }
@@ -256,7 +321,7 @@ async fn start(shared: &Arc<Shared>, dial: Dial) -> Result<Response, ApiError> {
     match reply? {
         CallReply::Dialed { call, sip_call_id } => {
             let app = dial.app.clone();
-            register(shared, call, dial, sip_call_id.as_deref());
+            register(shared, call, dial, sounds, sip_call_id.as_deref());
             // Who is told of a call finds its record, whenever we are killed.
             shared.records.settled().await;
             let token = shared
@@ -274,13 +339,24 @@ async fn start(shared: &Arc<Shared>, dial: Dial) -> Result<Response, ApiError> {
 }
 
 /// From here on the call can be asked for, and its events have a way to go.
-fn register(shared: &Shared, call: CallId, dial: Dial, sip_call_id: Option<&str>) {
+fn register(
+    shared: &Arc<Shared>,
+    call: CallId,
+    dial: Dial,
+    sounds: NumberSounds,
+    sip_call_id: Option<&str>,
+) {
     let app = &dial.app;
     let book = shared.directory.book();
     let number = own_number(&book, app, &dial.from_number);
     let number = number.map(|number| number.number.as_str());
     shared.records.dialled(call, &dial, number, sip_call_id);
     let entry = shared.registry.entry(call, app, Direction::Outgoing);
+    entry.set_place(dial.stream.clone());
+    if entry.set_sounds(sounds) {
+        // The callee was quicker than we.
+        shared.keep_company(&entry);
+    }
     let hooks = dial
         .hook
         .and_then(|hook| shared.hooks.of_call(app, call, hook));

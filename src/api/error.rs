@@ -42,6 +42,15 @@ pub struct ApiError {
 }
 
 impl ApiError {
+    /// The sound of rooms is to be worked on, and they are elsewhere.
+    pub fn room_on_media_server() -> Self {
+        ApiError::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "ROOM_ON_MEDIA_SERVER",
+            "rooms are on a media server (rooms.backend = \"external\"); their sound is its own",
+        )
+    }
+
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         ApiError {
             status,

@@ -84,8 +84,8 @@ fn arrived(shared: &Arc<Shared>, event: &CallEvent, arrival: &Arrival) {
         from: arrival.from.clone(),
         to: arrival.to.clone(),
         client_id: client_id.clone(),
-        sounds: NumberSounds::of(&arrival.number),
     });
+    call.set_sounds(NumberSounds::of(&arrival.number));
     if let Some(stream) = &arrival.stream {
         call.set_place(stream.clone());
     }
@@ -132,7 +132,7 @@ fn arrived(shared: &Arc<Shared>, event: &CallEvent, arrival: &Arrival) {
 }
 
 /// The hook has said what to do, or nothing usable.
-async fn answered(shared: &Shared, call: &Call, answer: Result<HookAnswer, String>) {
+async fn answered(shared: &Arc<Shared>, call: &Arc<Call>, answer: Result<HookAnswer, String>) {
     let action = match answer {
         Ok(HookAnswer::Continue) => return,
         Ok(HookAnswer::Act(action)) => action,
@@ -142,11 +142,9 @@ async fn answered(shared: &Shared, call: &Call, answer: Result<HookAnswer, Strin
         }
     };
     let was_accept = matches!(action, IncomingAction::Accept(_));
-    let result = match action.for_call(call) {
-        Ok(action) => shared.act(call, action).await,
-        Err(error) => Err(error),
+    let Err(error) = shared.do_incoming(call, action).await else {
+        return;
     };
-    let Err(error) = result else { return };
     tracing::warn!(call_id = %call.id, problem = %error.message, "the hook's answer could not be followed");
     // Somebody else was quicker, the caller is gone, or was turned away already:
     // nothing is owed.
@@ -172,8 +170,13 @@ async fn reject(shared: &Shared, call: &Call) {
 
 fn follow_up(shared: &Arc<Shared>, call: &Arc<Call>, timestamp_ms: u64, kind: CallEventKind) {
     shared.records.happened(call, timestamp_ms, &kind);
-    if let CallEventKind::Accepted = kind {
-        shared.keep_company(call);
+    match kind {
+        CallEventKind::Accepted => shared.keep_company(call),
+        CallEventKind::Answered(_) => {
+            call.set_answered();
+            shared.keep_company(call);
+        }
+        _ => {}
     }
     if call.direction == Direction::Incoming
         && let Some(caller) = call.caller()

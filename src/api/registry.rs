@@ -48,6 +48,10 @@ struct Inner {
     forgotten: u64,
     hooks: Route,
     caller: Option<Caller>,
+    /// What its peer hears while nobody else hears it.
+    sounds: NumberSounds,
+    /// Of an outgoing call; with its sounds, its peer may hear them.
+    answered: bool,
     place: Option<Stream>,
     ended: Option<Box<CallSnapshot>>,
     sockets: usize,
@@ -73,8 +77,6 @@ pub struct Caller {
     pub to: Arc<str>,
     /// Who hears of it on notify_ws.
     pub client_id: Option<String>,
-    /// What it hears while it is alone.
-    pub sounds: Option<NumberSounds>,
 }
 
 /// What a client at some place in a call's events has to be sent.
@@ -150,6 +152,8 @@ impl Call {
                 forgotten: 0,
                 hooks: Route::Unknown,
                 caller: None,
+                sounds: NumberSounds::default(),
+                answered: false,
                 place: None,
                 ended: None,
                 sockets: 0,
@@ -191,12 +195,30 @@ impl Call {
         lock(&self.inner).caller.clone()
     }
 
-    /// Where an incoming call is being put.
+    /// What its peer hears while nobody else hears it. True when it was answered
+    /// already.
+    pub fn set_sounds(&self, sounds: NumberSounds) -> bool {
+        let mut inner = lock(&self.inner);
+        inner.sounds = sounds;
+        inner.answered
+    }
+
+    /// What its peer hears while nobody else hears it.
+    pub fn sounds(&self) -> NumberSounds {
+        lock(&self.inner).sounds.clone()
+    }
+
+    /// The peer of an outgoing call has answered.
+    pub fn set_answered(&self) {
+        lock(&self.inner).answered = true;
+    }
+
+    /// Where a call is being put.
     pub fn set_place(&self, stream: Stream) {
         lock(&self.inner).place = Some(stream);
     }
 
-    /// Where an incoming call was put last.
+    /// Where a call was put last.
     pub fn place(&self) -> Option<Stream> {
         lock(&self.inner).place.clone()
     }

@@ -27,7 +27,7 @@ use super::registry::Call;
 /// Does what the frame asks for; the answer bears its req_id, 0 where none
 /// could be read.
 pub async fn answer(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     call: &Arc<Call>,
     frame: &Frame,
     encoding: Encoding,
@@ -83,7 +83,7 @@ async fn act_outgoing(
     }
 }
 
-async fn incoming(shared: &Shared, call: &Arc<Call>, frame: &Frame) -> IncomingCallResponse {
+async fn incoming(shared: &Arc<Shared>, call: &Arc<Call>, frame: &Frame) -> IncomingCallResponse {
     use tell_incoming::{Error, Response};
     let (req_id, result) = match decode::<IncomingCallData>(frame) {
         Ok(IncomingCallData {
@@ -104,7 +104,7 @@ async fn incoming(shared: &Shared, call: &Arc<Call>, frame: &Frame) -> IncomingC
 }
 
 async fn act_incoming(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     call: &Arc<Call>,
     request: IncomingCallRequest,
 ) -> Result<tell_incoming::Response, ApiError> {
@@ -126,7 +126,7 @@ async fn act_incoming(
             ));
         }
     };
-    shared.act(call, action.for_call(call)?).await?;
+    shared.do_incoming(call, action).await?;
     Ok(response)
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use crate::call::room::{KeyDelivery, Member, Place, RoomNotice, Rooms};
+use crate::call::room::{KeyDelivery, Member, RoomNotice, Rooms};
 use crate::call::studio::ConferenceId;
 use crate::ids::{CallId, LegId, RoomKey};
 use crate::sdp::Codec;
@@ -25,7 +25,7 @@ impl Rooms {
         };
         let here = |call: &&CallId| {
             let member = self.members.get(call);
-            member.is_some_and(|member| matches!(member.place, Place::Room(_)))
+            member.is_some_and(|member| member.place.room_here().is_some())
         };
         let peers: Vec<CallId> = room.peers.iter().filter(here).copied().collect();
         self.keep_company(now, key, &peers);
@@ -84,7 +84,8 @@ impl Rooms {
     /// Whether keys can be seen in the member's sound only.
     fn needs_detection(&self, member: &Member) -> bool {
         let keys = member.sound.keys;
-        self.settings.detect_keys && keys.is_some_and(|keys| keys.come_as_tones)
+        let heard = member.early.is_none();
+        heard && self.settings.detect_keys && keys.is_some_and(|keys| keys.come_as_tones)
     }
 
     /// The room's conference where it needs one; one that it no longer needs
@@ -115,7 +116,8 @@ impl Rooms {
         };
         let detect = self.needs_detection(member);
         let (leg, description, voice) = (member.leg, member.sound.description, self.voice(member));
-        self.table.tap(leg, need.heard);
+        // Whoever is not answered yet is not heard.
+        self.table.tap(leg, need.heard && member.early.is_none());
         if let Some(member) = self.members.get_mut(&call) {
             member.sound.conference = conference;
         }

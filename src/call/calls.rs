@@ -197,6 +197,10 @@ impl Calls {
         match request {
             CallRequest::Dial(dial) => self.dial(now, id, dial),
             CallRequest::Act { call, action } => self.act(now, id, call, action),
+            CallRequest::RingBack { call, ringback } => match self.calls.contains_key(&call) {
+                true => self.ring(now, id, call, Some(ringback)),
+                false => self.reply(id, CallReply::Refused(CallError::UnknownCall)),
+            },
             CallRequest::Call(call) => self.query_call(id, call),
             CallRequest::Calls(app) => self.query_app(id, app.as_ref()),
             CallRequest::MediaServer { call, outcome } => {
@@ -265,6 +269,7 @@ impl Calls {
                 Some(server) => self.ask_server(now, call, local, server),
                 None => self.joined(now, call, local, allowed),
             },
+            RoomNotice::Ringing { call, local } => self.early_leg_open(now, call, &local),
             RoomNotice::Refused { call, error } => self.join_refused(now, call, error),
             RoomNotice::Allowed {
                 call,
@@ -520,7 +525,7 @@ impl Calls {
             return;
         }
         match action {
-            Action::Ring => self.ring(now, id, call),
+            Action::Ring => self.ring(now, id, call, None),
             Action::Accept(stream) => self.accept(now, id, call, stream),
             Action::Reject(code) => self.reject(now, id, call, code),
             Action::End => {
@@ -558,6 +563,10 @@ impl Calls {
     /// Sends a request to the shard where the call's media lives.
     pub(super) fn ask_room(&mut self, call: CallId, request: RoomRequest) {
         let shard = self.media_shard(call);
+        self.ask_rooms_of(shard, request);
+    }
+
+    pub(super) fn ask_rooms_of(&mut self, shard: ShardId, request: RoomRequest) {
         self.outputs.push_back(Output::Room(shard, request));
     }
 

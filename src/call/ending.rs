@@ -114,6 +114,10 @@ impl Calls {
         let Some(call) = self.calls.get(&id) else {
             return;
         };
+        if !matches!(call.phase, Phase::Leaving) {
+            // A leg for early media that came to nothing.
+            return;
+        }
         if let Some(media) = &media {
             self.tally.media_ended(media);
         }

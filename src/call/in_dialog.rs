@@ -12,7 +12,7 @@ use crate::call::event::CallEventKind;
 use crate::call::incoming::not_acceptable;
 use crate::call::request::CallError;
 use crate::call::room::{KeyDelivery, LegAddress, RoomRequest};
-use crate::call::state::Phase;
+use crate::call::state::{EarlyMedia, Phase};
 use crate::ids::{CallId, SessionId};
 use crate::sdp::{Codec, Negotiated, NegotiationError};
 use crate::sip::agent::{Body, OfferId, Rejection};
@@ -66,11 +66,19 @@ impl Calls {
 
     /// The room's shard has no leg for the call.
     pub(super) fn join_refused(&mut self, now: Instant, id: CallId, error: CallError) {
-        if let Some(call) = self.calls.get_mut(&id) {
-            call.has_leg = false;
-        }
+        let Some(call) = self.calls.get_mut(&id) else {
+            return;
+        };
+        // One that rang rings on, on this shard.
+        let rings = matches!(call.early_media, EarlyMedia::Open(_));
+        call.has_leg = rings;
         match self.phase(id) {
             Some(Phase::Joining { .. }) => self.no_leg_for_incoming(now, id, error),
+            Some(Phase::Announced { .. }) => self.no_early_leg(now, id, &error),
+            Some(Phase::Leaving) if rings => {
+                let here = self.settings.shard;
+                self.ask_rooms_of(here, RoomRequest::Leave { call: id });
+            }
             Some(Phase::Opening { .. }) => self.never_started(now, id, error),
             _ => {}
         }

@@ -201,25 +201,6 @@ impl Calls {
         }
     }
 
-    /// The application lets the caller hear ringing.
-    pub(super) fn ring(&mut self, now: Instant, request: RequestId, id: CallId) {
-        let Some(call) = self.calls.get_mut(&id) else {
-            return;
-        };
-        let (Phase::Announced { ringing, .. } | Phase::Joining { ringing, .. }, Some(session)) =
-            (&mut call.phase, call.session)
-        else {
-            self.refuse_wrong_state(request, id, "Ring");
-            return;
-        };
-        *ringing = true;
-        call.ringing.get_or_insert(now);
-        call.sip_code = Some(180);
-        // The caller may have gone this instant; its event follows.
-        let _ = self.agent.progress(now, session, 180, None);
-        self.reply(request, CallReply::Done);
-    }
-
     /// The application takes the call into a room.
     pub(super) fn accept(&mut self, _now: Instant, request: RequestId, id: CallId, stream: Stream) {
         match self.phase(id) {
@@ -246,7 +227,6 @@ impl Calls {
         let Phase::Announced { offer, ringing } = &mut call.phase else {
             return;
         };
-        let ipv6 = call.ipv6;
         call.phase = Phase::Joining {
             offer: offer.take(),
             ringing: *ringing,
@@ -256,14 +236,7 @@ impl Calls {
             call.stream = Some(stream.clone());
         }
         call.has_leg = true;
-        self.ask_room(
-            id,
-            RoomRequest::Join {
-                call: id,
-                place,
-                ipv6,
-            },
-        );
+        self.ask_for_place(id, place);
     }
 
     /// The leg of an accepted call is open: answer the INVITE.
@@ -274,6 +247,7 @@ impl Calls {
         local: &LegAddress,
         allowed: Option<Vec<Codec>>,
     ) {
+        let early = self.early_answer(id);
         let Some(call) = self.calls.get_mut(&id) else {
             return;
         };
@@ -285,13 +259,15 @@ impl Calls {
         };
         let (offer, request) = (offer.take(), request.take());
         let others = allowed.as_deref();
-        let described = match &offer {
+        let described_early = early.is_some();
+        let described = match (early, &offer) {
+            (Some((ours, negotiated)), _) => Ok((ours, Some(negotiated))),
             // RFC 3264 section 5: an INVITE without an offer gets ours in the
             // 200, and its answer comes in the ACK.
-            None => exchange
+            (None, None) => exchange
                 .offer(&description::offered_codecs(others, beside))
                 .map(|ours| (ours, None)),
-            Some(theirs) => description::answer(&mut exchange, theirs, others, beside)
+            (None, Some(theirs)) => description::answer(&mut exchange, theirs, others, beside)
                 .map(|(ours, negotiated)| (ours, Some(negotiated))),
         };
         let (ours, negotiated) = match described {
@@ -311,7 +287,9 @@ impl Calls {
                 return;
             }
         };
-        call.exchange = Some(exchange);
+        if !described_early {
+            call.exchange = Some(exchange);
+        }
         call.allowed = allowed;
         call.offering = negotiated.is_none();
         call.phase = Phase::Active;
@@ -321,7 +299,10 @@ impl Calls {
             .answered(Direction::Incoming, 200, now - call.created);
         let session = call.session;
         self.timers.stop(&id);
-        if let Some(negotiated) = negotiated {
+        // The room knows the peer of a leg that rang.
+        if let Some(negotiated) = negotiated
+            && !described_early
+        {
             self.connect(now, id, &negotiated);
         }
         if let Some(session) = session {

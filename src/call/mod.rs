@@ -6,6 +6,7 @@
 //! | `calls` | the calls of a shard, and which input goes to which part |
 //! | `incoming` | from an INVITE to our answer |
 //! | `outgoing` | from a request to the peer's answer |
+//! | `ringing`, `early` | what a caller hears before the answer, and the leg for it |
 //! | `in_dialog` | offers in a dialog: hold, codec and address changes |
 //! | `key_info` | keys that come and go in SIP INFO |
 //! | `ending` | how calls end |
@@ -23,6 +24,7 @@ mod admission;
 mod arrange;
 mod calls;
 mod description;
+mod early;
 mod ending;
 pub mod event;
 mod histogram;
@@ -39,6 +41,7 @@ mod query;
 mod recordings;
 mod registering;
 pub mod request;
+mod ringing;
 pub mod room;
 mod room_message;
 mod room_snapshots;

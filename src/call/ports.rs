@@ -42,4 +42,8 @@ pub trait Ports {
     fn open(&mut self, now: Instant, ipv6: bool) -> Result<OpenPorts, PortsError>;
     /// Gives a pair back.
     fn close(&mut self, now: Instant, ports: OpenPorts);
+    /// Gives a pair away to another shard, which takes it over by its address.
+    fn hand_over(&mut self, ports: OpenPorts);
+    /// Takes over the pair of this address that another shard has given away.
+    fn take_over(&mut self, now: Instant, local: LegAddress) -> Result<OpenPorts, PortsError>;
 }

@@ -34,6 +34,14 @@ pub enum CallRequest {
         /// What to do.
         action: Action,
     },
+    /// [`Action::Ring`], and the caller hears this before the answer, where its
+    /// offer can be answered early. Answered with [`CallReply::Done`].
+    RingBack {
+        /// Which call.
+        call: CallId,
+        /// What it hears.
+        ringback: (PlayId, Arc<Clip>),
+    },
     /// One call. Answered with [`CallReply::Call`].
     Call(CallId),
     /// All calls on this shard, of this app only if it is named. Answered with

@@ -7,12 +7,15 @@ use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use crate::call::early::Connection;
 use crate::call::event::CallEvent;
 pub use crate::call::ports::{LegAddress, OpenPorts, Ports, PortsError};
 use crate::call::recordings::RoomRecording;
 pub use crate::call::recordings::{RecordingAbout, RecordingDesk};
 use crate::call::request::{CallError, MediaSnapshot, Stream};
-pub use crate::call::room_message::{KeyDelivery, Keys, Place, RoomNotice, RoomRequest};
+pub use crate::call::room_message::{
+    Early, KeyDelivery, Keys, MovingLeg, Place, RoomNotice, RoomRequest,
+};
 use crate::call::server_leg::ServerLeg;
 use crate::call::sound::{KeyWay, MemberSound, RoomSound};
 use crate::call::sound_requests::Plays;
@@ -22,7 +25,7 @@ use crate::call::watch::LegWatch;
 pub use crate::call::watch::WatchSettings;
 use crate::call::web_peer::{Web, WebEvent, WebPeer, WebSettings};
 use crate::clock::WallClock;
-use crate::ids::{CallId, LegId, RecordingId, RoomKey};
+use crate::ids::{CallId, LegId, RecordingId, RoomKey, ShardId};
 use crate::media::{HeardPackets, LegOptions, Remote, Table};
 use crate::sdp::Codec;
 pub use crate::sound::conference::ConferenceSettings;
@@ -77,6 +80,8 @@ pub struct Rooms {
     pub(super) by_leg: HashMap<LegId, CallId>,
     pub(super) rooms: HashMap<RoomKey, Room>,
     pub(super) notices: VecDeque<RoomNotice>,
+    /// For rooms of other shards.
+    pub(super) onward: VecDeque<(ShardId, RoomRequest)>,
     pub(super) watched_seconds: u32,
     pub(super) events: VecDeque<CallEvent>,
     pub(super) clock: WallClock,
@@ -98,6 +103,8 @@ pub(super) struct Member {
     pub(super) place: Place,
     /// Its leg towards the media server that its room is on.
     pub(super) server: Option<ServerLeg>,
+    /// Its call rings, and is in no room yet.
+    pub(super) early: Option<Box<Early>>,
     pub(super) joined: Instant,
     /// Agreed codecs, best first; empty until connected.
     pub(super) codecs: Vec<Codec>,
@@ -118,6 +125,8 @@ pub(super) struct Room {
     pub(super) created: Instant,
     pub(super) peers: Vec<CallId>,
     pub(super) sound: RoomSound,
+    /// One call's alone, for what it hears while it rings; nobody is told of it.
+    pub(super) private: bool,
 }
 
 impl Rooms {
@@ -130,6 +139,7 @@ impl Rooms {
             by_leg: HashMap::new(),
             rooms: HashMap::new(),
             notices: VecDeque::new(),
+            onward: VecDeque::new(),
             watched_seconds: 0,
             events: VecDeque::new(),
             clock,
@@ -158,13 +168,45 @@ impl Rooms {
                 };
                 self.notices.push_back(notice);
             }
+            RoomRequest::Ring { call, early, ipv6 } => {
+                let notice = match self.ring(now, call, early, ipv6, ports) {
+                    Ok(notice) => notice,
+                    Err(error) => RoomNotice::Refused { call, error },
+                };
+                self.notices.push_back(notice);
+            }
+            RoomRequest::Move { call, place, to } => {
+                if let Err(error) = self.move_on(now, call, place, to, ports) {
+                    self.notices.push_back(RoomNotice::Refused { call, error });
+                }
+            }
+            RoomRequest::Arrive {
+                call,
+                place,
+                leg,
+                from,
+            } => {
+                if let Err(error) = self.arrive(now, call, place, leg, from, ports) {
+                    self.notices.push_back(RoomNotice::Refused { call, error });
+                }
+            }
+            RoomRequest::RingAgain { call, leg } => self.ring_again(now, call, *leg, ports),
             RoomRequest::Connect {
                 call,
                 remote,
                 codecs,
                 sound,
                 keys,
-            } => self.connect(now, call, *remote, codecs, sound, keys),
+            } => {
+                let connection = Connection {
+                    remote: *remote,
+                    codecs,
+                    sound,
+                    keys,
+                };
+                self.note_early(call, &connection);
+                self.connect(now, call, connection);
+            }
             RoomRequest::Key { call, key } => self.key_pressed(now, call, key, KeyWay::Info),
             RoomRequest::SendKeys { call, keys } => self.send_keys_again(now, call, &keys),
             RoomRequest::ConnectServer { call, remote } => self.connect_server(now, call, *remote),
@@ -195,6 +237,12 @@ impl Rooms {
         self.notices.pop_front()
     }
 
+    /// The next thing to ask of another shard's rooms. To be passed on before
+    /// anything else is: what a call asks of that shard comes after it.
+    pub fn poll_onward(&mut self) -> Option<(ShardId, RoomRequest)> {
+        self.onward.pop_front()
+    }
+
     /// Tells the calls whose media has stopped. To be called about once a
     /// second.
     pub fn sweep(&mut self, now: Instant) {
@@ -211,12 +259,12 @@ impl Rooms {
 
     /// How many rooms there are.
     pub fn len(&self) -> usize {
-        self.rooms.len()
+        self.rooms.values().filter(|room| !room.private).count()
     }
 
     /// Whether there is no room.
     pub fn is_empty(&self) -> bool {
-        self.rooms.is_empty()
+        self.len() == 0
     }
 
     /// How many rooms' sound is decoded here.
@@ -288,21 +336,16 @@ impl Rooms {
         place: Place,
         kind: MemberKind,
     ) {
-        if let Some(stream) = place.stream() {
-            let room = self
-                .rooms
-                .entry(stream.room.clone())
-                .or_insert_with(|| Room {
-                    created: now,
-                    peers: Vec::with_capacity(2),
-                    sound: RoomSound::default(),
-                });
+        if let Some(key) = place.room() {
+            let room = self.rooms.entry(key.clone()).or_insert_with(|| Room {
+                created: now,
+                peers: Vec::with_capacity(2),
+                sound: RoomSound::default(),
+                private: matches!(place, Place::Early(_)),
+            });
             room.peers.push(call);
         }
-        let room = match &place {
-            Place::Room(stream) => Some(stream.room.clone()),
-            Place::Echo | Place::Server { .. } => None,
-        };
+        let room = place.room_here().cloned();
         self.by_leg.insert(leg, call);
         self.members.insert(
             call,
@@ -311,6 +354,7 @@ impl Rooms {
                 kind,
                 place,
                 server: None,
+                early: None,
                 joined: now,
                 codecs: Vec::new(),
                 sound: MemberSound::default(),
@@ -362,15 +406,13 @@ impl Rooms {
         }
     }
 
-    pub(super) fn connect(
-        &mut self,
-        now: Instant,
-        call: CallId,
-        remote: Remote,
-        codecs: Vec<Codec>,
-        sound: Option<Description>,
-        keys: Keys,
-    ) {
+    pub(super) fn connect(&mut self, now: Instant, call: CallId, connection: Connection) {
+        let Connection {
+            remote,
+            codecs,
+            sound,
+            keys,
+        } = connection;
         let Some(member) = self.members.get_mut(&call) else {
             return;
         };
@@ -394,10 +436,7 @@ impl Rooms {
 
     /// The room of this gateway that the call is in.
     pub(super) fn room_of(&self, call: CallId) -> Option<RoomKey> {
-        match &self.members.get(&call)?.place {
-            Place::Room(stream) => Some(stream.room.clone()),
-            Place::Echo | Place::Server { .. } => None,
-        }
+        self.members.get(&call)?.place.room_here().cloned()
     }
 
     /// Tells the others of the room what this peer takes. A relay needs what
@@ -451,10 +490,9 @@ impl Rooms {
 
     /// Who else is in the call's room.
     pub(super) fn others(&self, call: CallId) -> Vec<CallId> {
-        let Some(Place::Room(stream)) = self.members.get(&call).map(|member| &member.place) else {
-            return Vec::new();
-        };
-        let Some(room) = self.rooms.get(&stream.room) else {
+        let key = self.members.get(&call).map(|member| &member.place);
+        let key = key.and_then(Place::room_here);
+        let Some(room) = key.and_then(|key| self.rooms.get(key)) else {
             return Vec::new();
         };
         let other = |peer: &&CallId| **peer != call;
@@ -477,9 +515,7 @@ impl Rooms {
             }
         }
         let room = self.room_of(call);
-        self.end_sound_of(now, call);
-        let member = *self.members.remove(&call)?;
-        self.by_leg.remove(&member.leg);
+        let member = self.withdraw(now, call)?;
         let suite = self.table.suite(member.leg);
         let stats = self.table.close(member.leg);
         if let MemberKind::Sip(open) = member.kind {
@@ -488,20 +524,28 @@ impl Rooms {
         if let Some(server) = &member.server {
             self.close_server_leg(now, server, ports);
         }
-        if let Some(stream) = member.place.stream()
-            && let Some(room) = self.rooms.get_mut(&stream.room)
-        {
-            room.peers.retain(|peer| *peer != call);
-            if room.peers.is_empty()
-                && let Some(room) = self.rooms.remove(&stream.room)
-            {
-                self.end_sound_of_room(&room.sound);
-            }
-        }
         if let Some(room) = room {
             self.arrange(now, &room);
         }
         Some(self.snapshot(&member, &stats, suite, now))
+    }
+
+    /// Takes a member out of its place; its leg stays open.
+    pub(super) fn withdraw(&mut self, now: Instant, call: CallId) -> Option<Member> {
+        self.end_sound_of(now, call);
+        let member = *self.members.remove(&call)?;
+        self.by_leg.remove(&member.leg);
+        if let Some(key) = member.place.room()
+            && let Some(room) = self.rooms.get_mut(key)
+        {
+            room.peers.retain(|peer| *peer != call);
+            if room.peers.is_empty()
+                && let Some(room) = self.rooms.remove(key)
+            {
+                self.end_sound_of_room(now, &room.sound);
+            }
+        }
+        Some(member)
     }
 }
 
@@ -511,10 +555,16 @@ pub(super) fn open_ports(
     ipv6: bool,
     ports: &mut dyn Ports,
 ) -> Result<OpenPorts, CallError> {
-    ports.open(now, ipv6).map_err(|error| match error {
-        PortsError::Exhausted => CallError::PortsExhausted,
-        PortsError::Unavailable(reason) => CallError::Media(reason),
-    })
+    Ok(ports.open(now, ipv6)?)
+}
+
+impl From<PortsError> for CallError {
+    fn from(error: PortsError) -> Self {
+        match error {
+            PortsError::Exhausted => CallError::PortsExhausted,
+            PortsError::Unavailable(reason) => CallError::Media(reason),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -532,3 +582,7 @@ mod sound_tests;
 #[cfg(test)]
 #[path = "waiting_tests.rs"]
 mod waiting_tests;
+
+#[cfg(test)]
+#[path = "early_tests.rs"]
+mod early_tests;

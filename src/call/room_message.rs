@@ -3,18 +3,19 @@
 
 use std::sync::Arc;
 
+pub use crate::call::early::{Early, MovingLeg};
 use crate::call::ports::LegAddress;
 use crate::call::request::{CallError, MediaSnapshot, Stream};
 use crate::call::sound_requests::PlayEnd;
 use crate::call::watch::SoundAlarm;
-use crate::ids::{CallId, PlayId, ShardId};
+use crate::ids::{CallId, PlayId, RoomKey, ShardId};
 use crate::media::Remote;
 use crate::sdp::Codec;
 use crate::sound::conference::Description;
 use crate::sound::dtmf::DtmfEvent;
 
 /// What a call asks of the shard where its media lives.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub enum RoomRequest {
     /// Open a media leg for the call. Answered with [`RoomNotice::Joined`] or
     /// [`RoomNotice::Refused`].
@@ -25,6 +26,45 @@ pub enum RoomRequest {
         place: Place,
         /// The leg's address family.
         ipv6: bool,
+    },
+    /// Open a media leg on which a caller hears something while its call rings.
+    /// Answered with [`RoomNotice::Ringing`] or [`RoomNotice::Refused`].
+    Ring {
+        /// Whose leg.
+        call: CallId,
+        /// What it hears.
+        early: Early,
+        /// The leg's address family.
+        ipv6: bool,
+    },
+    /// Take the leg of a call that rings into the room that the call was
+    /// accepted into. Answered as [`RoomRequest::Join`] is, by the shard that
+    /// the room is on; a leg that is refused rings on.
+    Move {
+        /// Whose leg.
+        call: CallId,
+        /// Where to.
+        place: Place,
+        /// The shard that the place is on, where it is another.
+        to: Option<ShardId>,
+    },
+    /// From another shard: take this leg in.
+    Arrive {
+        /// Whose leg.
+        call: CallId,
+        /// Where to.
+        place: Place,
+        /// The leg.
+        leg: Box<MovingLeg>,
+        /// Where it comes from.
+        from: ShardId,
+    },
+    /// From another shard: this leg was not taken in there.
+    RingAgain {
+        /// Whose leg.
+        call: CallId,
+        /// The leg.
+        leg: Box<MovingLeg>,
     },
     /// The peer's side of the leg is known, or has changed.
     Connect {
@@ -103,6 +143,9 @@ pub enum KeyDelivery {
 pub enum Place {
     /// Back to where it came from.
     Echo,
+    /// Nowhere yet: it rings, and hears what is played to it in this room of
+    /// its own.
+    Early(RoomKey),
     /// Into a room.
     Room(Stream),
     /// Into a room that is on a media server: by a second leg towards that
@@ -119,8 +162,26 @@ impl Place {
     /// The room and the name in it, wherever the room is.
     pub fn stream(&self) -> Option<&Stream> {
         match self {
-            Place::Echo => None,
+            Place::Echo | Place::Early(_) => None,
             Place::Room(stream) | Place::Server { stream, .. } => Some(stream),
+        }
+    }
+
+    /// The room, wherever it is.
+    pub(super) fn room(&self) -> Option<&RoomKey> {
+        match self {
+            Place::Echo => None,
+            Place::Early(key) => Some(key),
+            Place::Room(stream) | Place::Server { stream, .. } => Some(&stream.room),
+        }
+    }
+
+    /// The room, where its sound is made here.
+    pub(super) fn room_here(&self) -> Option<&RoomKey> {
+        match self {
+            Place::Echo | Place::Server { .. } => None,
+            Place::Early(key) => Some(key),
+            Place::Room(stream) => Some(&stream.room),
         }
     }
 }
@@ -139,6 +200,13 @@ pub enum RoomNotice {
         /// Our address of the leg towards the media server, where there is
         /// one.
         server: Option<LegAddress>,
+    },
+    /// The leg of a call that rings is open.
+    Ringing {
+        /// Whose leg.
+        call: CallId,
+        /// Our address for the SDP.
+        local: LegAddress,
     },
     /// No leg, and why.
     Refused {
@@ -250,6 +318,7 @@ impl RoomNotice {
     pub fn addressee(&self) -> ShardId {
         match self {
             RoomNotice::Joined { call, .. }
+            | RoomNotice::Ringing { call, .. }
             | RoomNotice::Refused { call, .. }
             | RoomNotice::Allowed { call, .. }
             | RoomNotice::OtherJoined { call, .. }

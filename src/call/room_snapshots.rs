@@ -26,14 +26,14 @@ impl Rooms {
     pub fn of_app(&self, now: Instant, app: Option<&AppId>) -> Vec<RoomSnapshot> {
         self.rooms
             .iter()
-            .filter(|(key, _)| app.is_none_or(|app| key.app == *app))
+            .filter(|(key, room)| !room.private && app.is_none_or(|app| key.app == *app))
             .map(|(key, room)| self.room_snapshot(now, key, room))
             .collect()
     }
 
     /// One room.
     pub fn room(&self, now: Instant, key: &RoomKey) -> Option<RoomSnapshot> {
-        let room = self.rooms.get(key)?;
+        let room = self.rooms.get(key).filter(|room| !room.private)?;
         Some(self.room_snapshot(now, key, room))
     }
 

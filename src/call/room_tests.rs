@@ -10,7 +10,9 @@ use crate::sound::conference::Events;
 /// Hands out as many pairs as it was told to.
 pub(super) struct FakePorts {
     left: u32,
-    closed: Vec<OpenPorts>,
+    pub(super) closed: Vec<OpenPorts>,
+    /// Between two shards.
+    pub(super) handed_over: Vec<OpenPorts>,
 }
 
 impl Ports for FakePorts {
@@ -30,6 +32,16 @@ impl Ports for FakePorts {
 
     fn close(&mut self, _now: Instant, ports: OpenPorts) {
         self.closed.push(ports);
+    }
+
+    fn hand_over(&mut self, ports: OpenPorts) {
+        self.handed_over.push(ports);
+    }
+
+    fn take_over(&mut self, _now: Instant, local: LegAddress) -> Result<OpenPorts, PortsError> {
+        let known = self.handed_over.iter().position(|open| open.local == local);
+        let known = known.ok_or(PortsError::Exhausted)?;
+        Ok(self.handed_over.remove(known))
     }
 }
 
@@ -59,6 +71,7 @@ impl House {
             ports: FakePorts {
                 left: 8,
                 closed: Vec::new(),
+                handed_over: Vec::new(),
             },
         }
     }

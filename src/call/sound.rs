@@ -144,6 +144,10 @@ impl Rooms {
             let Some(member) = self.members.get_mut(&call) else {
                 continue;
             };
+            if member.early.is_some() {
+                // RFC 3960 section 3.1: whoever is not answered yet is not heard.
+                continue;
+            }
             if packet.codec.is_event() {
                 let event = ReceivedEvent {
                     timestamp: packet.timestamp,

@@ -41,6 +41,8 @@ pub(super) struct Call {
     pub has_leg: bool,
     /// Our side of the offer/answer exchange, once the leg is open.
     pub exchange: Option<Exchange>,
+    /// What the caller hears of us before the answer.
+    pub early_media: EarlyMedia,
     /// What the room's other peer takes; `None`: anything.
     pub allowed: Option<Vec<Codec>>,
     /// An offer of ours is on its way to the peer.
@@ -108,6 +110,28 @@ pub(super) enum Phase {
     Leaving,
 }
 
+/// How far the media of an incoming call is that is not answered yet.
+#[derive(Default)]
+pub(super) enum EarlyMedia {
+    /// There is none.
+    #[default]
+    None,
+    /// The leg for it is being opened.
+    Opening {
+        /// The request that waits for it.
+        request: RequestId,
+    },
+    /// The caller hears a ring-back, as was agreed on in the 183.
+    Open(Box<Negotiated>),
+}
+
+impl EarlyMedia {
+    /// Whether there is a leg for it, or is about to be.
+    pub fn has_leg(&self) -> bool {
+        !matches!(self, EarlyMedia::None)
+    }
+}
+
 /// How far a call and the media server that its room is on are.
 pub(super) enum ServerSide {
     /// Its description is awaited.
@@ -169,6 +193,7 @@ impl Call {
             session: None,
             has_leg: false,
             exchange: None,
+            early_media: EarlyMedia::None,
             allowed: None,
             offering: false,
             srtp: Srtp::OFF,

@@ -12,14 +12,14 @@ use crate::sound::clip::{Clip, ClipLimits};
 use crate::sound::codec::{AudioCodec, Encoder};
 use crate::sound::format::SampleRate;
 
-const HOLD: i16 = 8_000;
-const RINGBACK: i16 = -8_000;
+pub(super) const HOLD: i16 = 8_000;
+pub(super) const RINGBACK: i16 = -8_000;
 /// With keys beside the sound, which then need not be listened to.
-const CODECS: [Codec; 2] = [Codec::Pcmu, Codec::TelephoneEvent(8000)];
+pub(super) const CODECS: [Codec; 2] = [Codec::Pcmu, Codec::TelephoneEvent(8000)];
 const TICK: Duration = Duration::from_millis(20);
 
 /// A second of this sample.
-fn clip(value: i16) -> Arc<Clip> {
+pub(super) fn clip(value: i16) -> Arc<Clip> {
     let data = 16_000u32;
     let mut file = b"RIFF".to_vec();
     file.extend((36 + data).to_le_bytes());
@@ -32,7 +32,7 @@ fn clip(value: i16) -> Arc<Clip> {
     Arc::new(Clip::decode(&file, ClipLimits::default()).unwrap())
 }
 
-fn coded(value: i16) -> u8 {
+pub(super) fn coded(value: i16) -> u8 {
     let mut encoder = Encoder::new(AudioCodec::Pcmu, SampleRate::Narrow).unwrap();
     let mut payload = [0; 160];
     encoder.encode(&[value; 160], &mut payload).unwrap();
@@ -40,13 +40,13 @@ fn coded(value: i16) -> u8 {
 }
 
 impl House {
-    fn is_done(&mut self, request: SoundRequest) {
+    pub(super) fn is_done(&mut self, request: SoundRequest) {
         let reply = self.rooms.handle_sound(self.now, request);
         assert!(matches!(reply, CallReply::Done), "{reply:?}");
     }
 
     /// Lets 100 ms pass; what the peers hear in the middle of the last packet.
-    fn hears(&mut self) -> Option<u8> {
+    pub(super) fn hears(&mut self) -> Option<u8> {
         let mut last = None;
         for _ in 0..5 {
             self.now += TICK;

@@ -173,6 +173,10 @@ impl Rooms {
             let Some(stats) = table.stats(member.leg) else {
                 continue;
             };
+            if member.early.is_some() {
+                // Nobody is to talk yet.
+                continue;
+            }
             let is_call = matches!(member.kind, MemberKind::Sip(_));
             let mut tell = |alarm| {
                 if is_call {

@@ -410,7 +410,13 @@ impl Rooms {
         let remote = description::remote(&agreed.negotiated, nowhere.ip(), keys.delivery);
         let codecs = agreed.negotiated.codec_list();
         let sound = description::sound(&agreed.negotiated, keys.delivery);
-        self.connect(now, call, remote, codecs, sound, keys);
+        let connection = Connection {
+            remote,
+            codecs,
+            sound,
+            keys,
+        };
+        self.connect(now, call, connection);
     }
 
     fn web_leave(

@@ -220,6 +220,12 @@ impl Backend {
         either!(self, backend => backend.remove_media(port));
     }
 
+    /// Gives a media socket away, as it is; `None` for an unknown port. What is
+    /// still under way for it here reaches nobody.
+    pub fn release_media(&mut self, port: MediaPort) -> Option<UdpSocket> {
+        either!(self, backend => backend.release_media(port))
+    }
+
     /// Sends what is queued, waits until anything comes, a wake, or the
     /// deadline, and hands what came to `core`. May return earlier than the
     /// deadline with nothing done. An error here is the backend's end.

@@ -182,6 +182,15 @@ impl PollBackend {
         }
     }
 
+    pub(super) fn release_media(&mut self, port: MediaPort) -> Option<UdpSocket> {
+        let known = self.media.get_mut(port.0 as usize)?.take()?;
+        // Another descriptor of it is closed with nothing.
+        let (fd, epoll) = (known.socket.as_raw_fd(), &self.epoll);
+        // A socket that is not in the set needs not be taken out.
+        let _ = watch(epoll, libc::EPOLL_CTL_DEL, fd, 0, 0);
+        Some(known.socket)
+    }
+
     pub(super) fn turn(
         &mut self,
         deadline: Option<Instant>,

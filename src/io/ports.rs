@@ -38,6 +38,10 @@ pub struct PortPool {
     in_use: HashSet<u16>,
     reuse_delay: Duration,
     pairs: usize,
+    /// RTP port of the range's first pair.
+    first: u32,
+    shard: u8,
+    shards: u8,
 }
 
 impl PortPool {
@@ -65,7 +69,18 @@ impl PortPool {
             resting: VecDeque::new(),
             in_use: HashSet::new(),
             reuse_delay,
+            first,
+            shard,
+            shards: shards.max(1),
         }
+    }
+
+    /// The shard whose slice this pair is of, where that is another's: a leg
+    /// may have moved with its pair.
+    pub fn foreign(&self, rtp_port: u16) -> Option<u8> {
+        let place = u32::from(rtp_port).checked_sub(self.first)? / 2;
+        let shard = (place % u32::from(self.shards)) as u8;
+        (shard != self.shard).then_some(shard)
     }
 
     /// Binds the next free pair at this address. A pair that somebody else has
@@ -150,6 +165,9 @@ mod tests {
         let pool = |shard| PortPool::new(39001..=39010, shard, 2, REST);
         assert_eq!(ports(&pool(0)), [39002, 39006]);
         assert_eq!(ports(&pool(1)), [39004, 39008]);
+        let foreign = |port| (pool(0).foreign(port), pool(1).foreign(port));
+        assert_eq!(foreign(39002), (None, Some(0)));
+        assert_eq!(foreign(39008), (Some(1), None));
     }
 
     #[test]

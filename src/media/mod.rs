@@ -18,6 +18,7 @@
 //! | [`leg`] | what is known of one participant: hot lines and cold line |
 //! | [`latch`] | whose packets count: the source rules |
 //! | [`tap`], [`own_stream`] | the way to sound: payloads heard, payloads of our own |
+//! | [`carry`] | a leg that goes on in another shard's table |
 //! | [`table`] | open, link, close: everything that is not per packet |
 //! | [`batch`] | everything that is per packet |
 //! | [`stun`], [`ice`] | connectivity checks, and the lite agent that answers them |
@@ -29,6 +30,7 @@
 //! | [`stats`] | RFC 3550 A.3 and A.8 |
 
 pub mod batch;
+pub mod carry;
 pub mod drop_reason;
 pub mod dtls;
 pub mod feedback;
@@ -52,6 +54,7 @@ pub mod table;
 mod table_tests;
 pub mod tap;
 
+pub use carry::CarriedLeg;
 pub use drop_reason::{DropCounters, DropReason};
 pub use dtls::{DtlsEngine, DtlsKeys, DtlsSession, DtlsState};
 pub use generated::Transmit;

@@ -111,6 +111,17 @@ impl Reports {
         }
     }
 
+    /// As they go on in another table, whose clock is another: what was told
+    /// and heard by this one's is left behind.
+    pub(super) fn carried(self) -> Reports {
+        Reports {
+            told: Told::default(),
+            sender_report: None,
+            heard: None,
+            ..self
+        }
+    }
+
     pub(super) fn round_trip(&self) -> Option<Duration> {
         let micros = |units: u32| (u64::from(units) * 1_000_000) >> 16;
         self.round_trip

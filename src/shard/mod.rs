@@ -8,7 +8,7 @@
 //! | `draining` | the graceful end |
 //! | `mailbox` | bounded ways in, and on which shard a room lives |
 //! | `outbox` | the way of events to the api |
-//! | `ports` | the rooms' sockets |
+//! | `ports`, `depot` | the rooms' sockets, also on their way to another shard |
 //! | `recordings` | what rooms record, on its way to the writers |
 //! | `web` | the ports that WebRTC peers share |
 //! | `overload`, `guards` | when new calls are refused |
@@ -17,6 +17,7 @@
 
 mod capture;
 mod counters;
+mod depot;
 mod draining;
 pub mod guards;
 pub mod mailbox;

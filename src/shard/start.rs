@@ -27,6 +27,7 @@ use crate::keying::Srtp;
 use crate::media::{DtlsEngine, Table, TableSettings};
 use crate::recording::{Recorder, Recordings};
 use crate::shard::capture::Capture;
+use crate::shard::depot::Depot;
 use crate::shard::guards::guards;
 use crate::shard::mailbox::{Mailbox, Receiver, Shards, Wake, room_shard};
 use crate::shard::outbox::Outbox;
@@ -178,6 +179,7 @@ pub fn start(
     };
     let stop = Arc::new(AtomicBool::new(false));
     let clock = WallClock::new(Instant::now(), unix_ms());
+    let depot = Depot::default();
     let mut threads = Vec::new();
     let mut introductions = Vec::new();
     let mut wakers: Vec<Arc<dyn Wake>> = Vec::new();
@@ -195,6 +197,7 @@ pub fn start(
             shared: shared.remove(0),
             dtls: dtls.clone(),
             port_settings,
+            depot: depot.clone(),
             bound: bound.clone(),
             book: book.clone(),
             recorder: recordings.recorder(),
@@ -284,6 +287,7 @@ struct Plan {
     shared: SharedSockets,
     dtls: OpenSslEngine,
     port_settings: PortSettings,
+    depot: Depot,
     bound: Vec<SocketAddr>,
     book: Arc<Book>,
     recorder: Recorder,
@@ -354,6 +358,7 @@ impl Plan {
             pool: self.port_pool(),
             indexes,
             port_settings: self.port_settings,
+            depot: self.depot,
             calls: self.calls(),
             rooms,
             backend,

@@ -19,6 +19,7 @@ use crate::io::{Backend, Core, PortPool};
 use crate::media::{Notice, Packet};
 use crate::shard::capture::Capture;
 use crate::shard::counters::{self, Sources, TurnCounters};
+use crate::shard::depot::Depot;
 use crate::shard::mailbox::{ApiRequest, Mailbox, Receiver};
 use crate::shard::outbox::Outbox;
 use crate::shard::overload::Overload;
@@ -65,6 +66,8 @@ pub enum PeerMessage {
     Request(RoomRequest),
     /// A room tells a call.
     Notice(RoomNotice),
+    /// A port pair of the other's slice, by its RTP port, is free again.
+    FreePair(u16),
 }
 
 /// The parts of a shard; `run` sets them going.
@@ -83,6 +86,8 @@ pub struct Shard {
     pub indexes: PortIndexes,
     /// Addresses of its media sockets.
     pub port_settings: PortSettings,
+    /// Where media sockets are on their way to another shard.
+    pub depot: Depot,
     /// Calls, with the SIP user agent.
     pub calls: Calls,
     /// Rooms, with the leg table.
@@ -124,6 +129,8 @@ impl Shard {
             pool: self.pool,
             indexes: self.indexes,
             port_settings: self.port_settings,
+            depot: self.depot,
+            returned: Vec::new(),
             requests: self.requests,
             messages: self.messages,
             outbox: self.outbox,
@@ -154,6 +161,9 @@ struct Turn {
     pool: PortPool,
     indexes: PortIndexes,
     port_settings: PortSettings,
+    depot: Depot,
+    /// Closed port pairs that other shards have yet to hear of.
+    returned: Vec<(ShardId, u16)>,
     requests: Receiver<ApiRequest>,
     messages: Receiver<PeerMessage>,
     outbox: Outbox,
@@ -285,6 +295,7 @@ impl Turn {
                 } => self.inside.take_datagram(now, listener, source, &datagram),
                 PeerMessage::Request(request) => self.ask_rooms(now, request),
                 PeerMessage::Notice(notice) => self.inside.calls.handle_room(now, notice),
+                PeerMessage::FreePair(rtp_port) => self.pool.release(now, rtp_port),
             }
         }
         false
@@ -396,6 +407,9 @@ impl Turn {
             self.backend
                 .send_signalling(transmit.listener, transmit.destination, transmit.payload);
         }
+        for (shard, rtp_port) in self.returned.drain(..) {
+            self.inside.post(shard, PeerMessage::FreePair(rtp_port));
+        }
         self.inside.repost();
         self.outbox.flush();
         self.inside.calls.set_congested(self.outbox.is_congested());
@@ -404,6 +418,9 @@ impl Turn {
     fn ask_rooms(&mut self, now: Instant, request: RoomRequest) {
         let (rooms, mut ports) = self.rooms_and_ports();
         rooms.handle(now, request, &mut ports);
+        while let Some((shard, request)) = self.inside.rooms.poll_onward() {
+            self.inside.post(shard, PeerMessage::Request(request));
+        }
     }
 
     fn ask_web(&mut self, now: Instant, request: WebRequest) -> CallReply {
@@ -422,6 +439,8 @@ impl Turn {
             pool: &mut self.pool,
             indexes: &mut self.indexes,
             settings: self.port_settings,
+            depot: &self.depot,
+            returned: &mut self.returned,
         };
         (&mut self.inside.rooms, ports)
     }

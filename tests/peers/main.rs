@@ -39,6 +39,7 @@ mod challenge;
 mod comfort_noise;
 mod configuration;
 mod dtls;
+mod early_media;
 mod external_room;
 mod external_room_crash;
 mod forking;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::support::gateway::{ROOT_SECRET, Settings};
 use crate::support::rtp::{RtpPacket, RtpPeer, Voice, linear};
 use crate::support::sip::{OurCall, SipPeer, audio_at};
-use crate::support::tone::strongest;
+use crate::support::tone::{strongest, wav};
 use crate::support::{Gateway, WebSocket, eventually};
 
 const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -176,24 +176,6 @@ fn voices_are_muted_deafened_and_whispered() {
     conference.post(&of("bob"), json!({"deafened": false}));
     conference.post(&of("carol"), json!({"heard_by": null}));
     bob.hears([true, false, true]);
-}
-
-/// A WAV file of two seconds of this tone.
-fn wav(hertz: f64) -> Vec<u8> {
-    let samples = 16_000u32;
-    let data = samples * 2;
-    let mut file = b"RIFF".to_vec();
-    file.extend((36 + data).to_le_bytes());
-    file.extend(b"WAVEfmt \x10\0\0\0\x01\0\x01\0");
-    file.extend(8_000u32.to_le_bytes());
-    file.extend(16_000u32.to_le_bytes());
-    file.extend(b"\x02\0\x10\0data");
-    file.extend(data.to_le_bytes());
-    for n in 0..samples {
-        let turn = std::f64::consts::TAU * hertz * f64::from(n) / 8000.0;
-        file.extend(((turn.sin() * 12_000.0) as i16).to_le_bytes());
-    }
-    file
 }
 
 #[test]

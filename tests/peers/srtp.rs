@@ -136,7 +136,7 @@ fn crypto(fill: u8) -> String {
     format!("1 {} inline:{key}", SUITE.name())
 }
 
-fn master(key: &[u8]) -> MasterKey {
+pub fn master(key: &[u8]) -> MasterKey {
     let (key, salt) = key.split_at(SUITE.key_len());
     MasterKey {
         suite: SUITE,
@@ -145,13 +145,13 @@ fn master(key: &[u8]) -> MasterKey {
     }
 }
 
-fn savp(media: SocketAddr, fill: u8) -> String {
+pub fn savp(media: SocketAddr, fill: u8) -> String {
     let lines = format!("a=rtpmap:0 PCMU/8000\r\na=crypto:{}\r\n", crypto(fill));
     audio_at(media, "0", &lines).replace("RTP/AVP", "RTP/SAVP")
 }
 
 /// The key in the gateway's own description.
-fn their_key(answer: &SipMessage) -> Vec<u8> {
+pub fn their_key(answer: &SipMessage) -> Vec<u8> {
     let inline = answer.body.split("inline:").nth(1).expect("a key");
     let text = inline.split(['\r', '|', ' ']).next().expect("a key");
     let key = base64::engine::general_purpose::STANDARD.decode(text);

@@ -112,6 +112,25 @@ fn silent_share(samples: &[f64], rate: f64) -> f64 {
     silent as f64 / frames.len() as f64
 }
 
+/// A WAV file of two seconds of this tone.
+#[allow(dead_code)] // `tests/peers` asks for it, not every program does.
+pub fn wav(hertz: f64) -> Vec<u8> {
+    let samples = 16_000u32;
+    let data = samples * 2;
+    let mut file = b"RIFF".to_vec();
+    file.extend((36 + data).to_le_bytes());
+    file.extend(b"WAVEfmt \x10\0\0\0\x01\0\x01\0");
+    file.extend(8_000u32.to_le_bytes());
+    file.extend(16_000u32.to_le_bytes());
+    file.extend(b"\x02\0\x10\0data");
+    file.extend(data.to_le_bytes());
+    for n in 0..samples {
+        let turn = std::f64::consts::TAU * hertz * f64::from(n) / 8000.0;
+        file.extend(((turn.sin() * 12_000.0) as i16).to_le_bytes());
+    }
+    file
+}
+
 /// Bytes per second of a WAV file that may still be growing.
 pub fn bytes_per_second(file: &Path) -> Option<u32> {
     let bytes = std::fs::read(file).ok()?;

@@ -7,7 +7,7 @@
 //! | `dtmf` | keys to a call |
 //! | `audio` | how a peer is heard and hears |
 //! | `recording` | recordings begun, paused and ended |
-//! | `waiting` | what a caller hears who is alone in a room |
+//! | `waiting` | what somebody hears who rings, or is alone in a room |
 
 use std::sync::Arc;
 
@@ -88,11 +88,7 @@ impl Shared {
     fn rooms_are_here(&self) -> Result<(), ApiError> {
         match self.settings().media_server {
             None => Ok(()),
-            Some(_) => Err(ApiError::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "ROOM_ON_MEDIA_SERVER",
-                "rooms are on a media server (rooms.backend = \"external\"); their sound is its own",
-            )),
+            Some(_) => Err(ApiError::room_on_media_server()),
         }
     }
 

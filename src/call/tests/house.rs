@@ -33,6 +33,7 @@ pub struct FakePorts {
     pub open: u32,
     pub limit: u32,
     next: u32,
+    handed_over: Vec<OpenPorts>,
 }
 
 impl Ports for FakePorts {
@@ -55,6 +56,16 @@ impl Ports for FakePorts {
 
     fn close(&mut self, _now: Instant, _ports: OpenPorts) {
         self.open -= 1;
+    }
+
+    fn hand_over(&mut self, ports: OpenPorts) {
+        self.handed_over.push(ports);
+    }
+
+    fn take_over(&mut self, _now: Instant, local: LegAddress) -> Result<OpenPorts, PortsError> {
+        let known = self.handed_over.iter().position(|open| open.local == local);
+        let known = known.ok_or(PortsError::Exhausted)?;
+        Ok(self.handed_over.remove(known))
     }
 }
 

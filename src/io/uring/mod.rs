@@ -203,12 +203,15 @@ impl UringBackend {
     }
 
     pub(super) fn remove_media(&mut self, port: MediaPort) {
+        drop(self.release_media(port));
+    }
+
+    pub(super) fn release_media(&mut self, port: MediaPort) -> Option<UdpSocket> {
         self.stop_receive(port);
-        let place = self.ports.get_mut(port.0 as usize);
-        if place.and_then(Option::take).is_some() {
-            // The ring's own reference; -1 empties the place.
-            let _ = self.ring.submitter().register_files_update(port.0, &[-1]);
-        }
+        let known = self.ports.get_mut(port.0 as usize)?.take()?;
+        // The ring's own reference; -1 empties the place.
+        let _ = self.ring.submitter().register_files_update(port.0, &[-1]);
+        Some(known.socket)
     }
 
     pub(super) fn turn(
