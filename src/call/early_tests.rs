@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::tests::{House, call, keys, remote, sound, stream};
+use super::tests::{House, call, stream};
 use super::waiting_tests::{CODECS, HOLD, RINGBACK, clip, coded};
 use crate::call::request::{CallError, SoundRequest, WaitingSounds};
 use crate::call::room::{Early, Place, RoomNotice, RoomRequest};
@@ -68,7 +68,7 @@ fn a_caller_hears_the_ringback_while_it_rings_and_is_in_no_room() {
     let mut house = House::ringing();
     assert_eq!(house.hears(), Some(coded(RINGBACK)));
     assert!(house.rooms.is_empty());
-    assert_eq!(house.rooms.of_app(house.now, None), []);
+    assert!(house.rooms.of_app(house.now, None).is_empty());
 }
 
 #[test]
@@ -120,6 +120,11 @@ fn a_caller_that_gives_up_leaves_nothing_behind() {
 fn the_leg_goes_to_the_shard_of_its_room_with_sockets_and_stream() {
     let (mut here, mut there) = (House::ringing(), House::new());
     assert_eq!(here.hears(), Some(coded(RINGBACK)));
+    let before = here
+        .rooms
+        .media(here.now, call(1))
+        .expect("a leg")
+        .packets_sent;
     let ssrc = here.name();
     assert!(here.accept(Some(OTHER)).is_empty());
     assert_eq!((here.rooms.legs(), here.rooms.conferences()), (0, 0));
@@ -130,8 +135,8 @@ fn the_leg_goes_to_the_shard_of_its_room_with_sockets_and_stream() {
     assert_eq!(there.name(), ssrc);
     let media = there.rooms.media(there.now, call(1)).expect("a leg");
     assert_eq!(media.codec, "PCMU");
-    // 100 ms of each, and the sound here began between two packets.
-    assert!((9..=10).contains(&media.packets_sent), "{media:?}");
+    // As much was heard there as here.
+    assert_eq!(media.packets_sent, 2 * before);
 }
 
 #[test]
@@ -152,32 +157,7 @@ fn a_leg_that_is_refused_by_the_other_shard_rings_on_here() {
         ),
         "{told:?}"
     );
-    there.ports.handed_over.clear();
-    let (back, request) = there.rooms.poll_onward().expect("the leg comes back");
-    assert_eq!(back, ShardId(0));
-    drop(request);
-}
-
-#[test]
-fn the_keys_of_a_caller_that_rings_are_nobodys() {
-    let mut house = House::ringing();
-    let member = &house.rooms.members[&call(1)];
-    assert!(member.early.is_some());
-    let (leg, port) = (member.leg, house.ports.closed.len());
-    assert_eq!(port, 0);
-    let told = house.ask(RoomRequest::Connect {
-        call: call(1),
-        remote: Box::new(remote(&CODECS)),
-        codecs: CODECS.to_vec(),
-        sound: sound(&CODECS),
-        keys: keys(&CODECS),
-    });
-    assert!(told.is_empty(), "{told:?}");
-    // A watcher that rates it would tell of it.
-    for _ in 0..40 {
-        house.now += Duration::from_secs(1);
-        house.rooms.watch(house.now);
-    }
-    assert!(house.rooms.poll_notice().is_none());
-    assert!(house.rooms.table.stats(leg).is_some());
+    assert_eq!(there.rooms.legs(), 2);
+    assert!(there.pass_on(&mut here).is_empty());
+    assert_eq!(here.hears(), Some(coded(RINGBACK)));
 }

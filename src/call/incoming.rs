@@ -12,7 +12,7 @@ use crate::call::event::{Arrival, CallEventKind};
 use crate::call::in_dialog::NO_COMMON_SECURITY;
 use crate::call::limits::{LimitExceeded, Permit};
 use crate::call::request::{CallError, CallReply, Direction, Stream};
-use crate::call::room::{LegAddress, Place, RoomRequest};
+use crate::call::room::{LegAddress, Place};
 use crate::call::scanners::InCall;
 use crate::call::state::{Call, Phase};
 use crate::ids::{CallId, RequestId, RoomKey, SessionId};

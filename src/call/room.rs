@@ -26,10 +26,9 @@ pub use crate::call::watch::WatchSettings;
 use crate::call::web_peer::{Web, WebEvent, WebPeer, WebSettings};
 use crate::clock::WallClock;
 use crate::ids::{CallId, LegId, RecordingId, RoomKey, ShardId};
-use crate::media::{HeardPackets, LegOptions, Remote, Table};
+use crate::media::{HeardPackets, LegOptions, Table};
 use crate::sdp::Codec;
 pub use crate::sound::conference::ConferenceSettings;
-use crate::sound::conference::Description;
 pub use crate::sound::receiver::ReceiverSettings;
 
 /// Peers of a room, unless configured otherwise.
@@ -291,7 +290,7 @@ impl Rooms {
         ports: &mut dyn Ports,
     ) -> Result<RoomNotice, CallError> {
         let allowed = match &place {
-            Place::Echo => None,
+            Place::Echo | Place::Early(_) => None,
             Place::Room(stream) => self.admit(stream, None)?,
             Place::Server { stream, .. } => {
                 self.name_is_free(stream, None)?;

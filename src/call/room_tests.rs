@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::ids::{AppId, MediaPort, ShardId};
-use crate::media::{Latch, PayloadMapping, TableSettings};
-use crate::sound::conference::Events;
+use crate::media::{Latch, PayloadMapping, Remote, TableSettings};
+use crate::sound::conference::{Description, Events};
 
 /// Hands out as many pairs as it was told to.
 pub(super) struct FakePorts {

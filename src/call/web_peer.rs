@@ -11,6 +11,7 @@ use rand::{RngExt, SeedableRng};
 
 use crate::book::DtmfPolicy;
 use crate::call::description;
+use crate::call::early::Connection;
 use crate::call::event::{CallEvent, CallEventKind};
 use crate::call::request::{CallError, CallReply, IceSession, Stream, WebRequest};
 use crate::call::room::{Member, MemberKind, Place, Ports, RoomNotice, Rooms};

@@ -8,9 +8,10 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::house::{House, sdp, stream};
+use super::ringing::clip;
 use crate::call::event::CallEventKind;
 use crate::call::request::{Action, CallReply, CallRequest, MediaServerFailure, ServerDescription};
-use crate::ids::CallId;
+use crate::ids::{CallId, PlayId};
 use crate::sip::message::{Message, Request, Response};
 
 /// One step of a day at random: the application, the peer or time acts.
@@ -30,12 +31,16 @@ fn step(house: &mut House, random: &mut StdRng, known: &mut Vec<CallId>, number:
         }
         3..=5 if !known.is_empty() => {
             let call = known[random.random_range(0..known.len())];
-            let action = match random.random_range(0..4) {
-                0 => Action::Ring,
-                1 | 2 => Action::Accept(stream(&room, &format!("peer{number}"))),
-                _ => Action::End,
-            };
-            house.act(call, action);
+            let act = |action| CallRequest::Act { call, action };
+            house.ask(match random.random_range(0..6) {
+                0 => act(Action::Ring),
+                1 | 2 => CallRequest::RingBack {
+                    call,
+                    ringback: (PlayId(1), clip()),
+                },
+                3 | 4 => act(Action::Accept(stream(&room, &format!("peer{number}")))),
+                _ => act(Action::End),
+            });
         }
         6 => house.pass(Duration::from_millis(random.random_range(0..40_000))),
         7 | 8 if !known.is_empty() => {

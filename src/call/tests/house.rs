@@ -204,6 +204,21 @@ impl House {
         self.replies.remove(&id)
     }
 
+    /// Several requests within one turn; their replies.
+    pub fn ask_all<const N: usize>(
+        &mut self,
+        requests: [CallRequest; N],
+    ) -> [Option<CallReply>; N] {
+        let ids = requests.map(|request| {
+            self.next_request += 1;
+            let id = RequestId(self.next_request);
+            self.calls.handle_request(self.now, id, request);
+            id
+        });
+        self.settle();
+        ids.map(|id| self.replies.remove(&id))
+    }
+
     pub fn act(&mut self, call: CallId, action: Action) -> Option<CallReply> {
         self.ask(CallRequest::Act { call, action })
     }

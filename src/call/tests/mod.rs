@@ -8,5 +8,6 @@ mod keys;
 mod media_server;
 mod outgoing;
 mod registering;
+mod ringing;
 mod security;
 mod watch;
