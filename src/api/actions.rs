@@ -69,6 +69,9 @@ fn wrong_action(action: Option<&str>, known: &str) -> ApiError {
 }
 
 /// Rings, answers or ends an incoming call.
+///
+/// A caller that is let ring hears the `ringback` of the number where it has
+/// one, before the answer.
 #[utoipa::path(
     post,
     path = "/call/incoming/{call_id}/action",

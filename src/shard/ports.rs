@@ -91,6 +91,8 @@ impl Ports for ShardPorts<'_> {
 
     fn hand_over(&mut self, ports: OpenPorts) {
         let sockets = [ports.rtp, ports.rtcp].map(|port| {
+            // Whom it hears is for the other to say.
+            self.backend.disconnect_media(port);
             self.indexes.give_back(port);
             self.backend.release_media(port)
         });

@@ -45,6 +45,7 @@ mod sockets;
 mod sound;
 mod sound_access;
 mod sync;
+mod waiting;
 
 use receiver::{HookReply, Receiver};
 

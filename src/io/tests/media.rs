@@ -11,6 +11,7 @@ on_both_backends!(
     a_thousand_legs_lose_nothing,
     more_packets_than_slots_wait_in_their_sockets,
     a_reused_port_never_hears_for_the_leg_before,
+    a_port_that_was_given_away_goes_on_in_another_backend,
     a_closed_peer_port_is_counted_and_the_leg_lives_on,
     empty_datagrams_arrive_and_the_port_lives_on,
     a_datagram_that_does_not_fit_is_dropped_and_counted,
@@ -235,6 +236,32 @@ fn a_reused_port_never_hears_for_the_leg_before(choice: BackendChoice) {
         }
         rig.backend.remove_media(MediaPort(0));
     }
+}
+
+fn a_port_that_was_given_away_goes_on_in_another_backend(choice: BackendChoice) {
+    let (mut here, mut there) = (Rig::new(choice), Rig::new(choice));
+    let caller = peer(V4);
+    let ours = here.media(0, V4);
+    here.backend.connect_media(MediaPort(0), address(&caller));
+    here.settle();
+    caller.send_to(b"one", ours).expect("sent");
+    here.heard(1);
+    let socket = here.backend.release_media(MediaPort(0)).expect("a socket");
+    assert!(here.backend.release_media(MediaPort(0)).is_none());
+    here.settle();
+    there
+        .backend
+        .add_media(MediaPort(3), socket)
+        .expect("added");
+    there.backend.connect_media(MediaPort(3), address(&caller));
+    there.settle();
+    caller.send_to(b"two", ours).expect("sent");
+    there.heard(1);
+    there.backend.send_media(MediaPort(3), None, b"three");
+    assert_eq!(received(&caller), b"three");
+    here.settle();
+    assert_eq!(here.core.media.len(), 1);
+    assert_eq!(there.core.media[0].2, b"two");
 }
 
 fn a_closed_peer_port_is_counted_and_the_leg_lives_on(choice: BackendChoice) {
