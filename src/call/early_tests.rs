@@ -17,7 +17,7 @@ impl House {
         let mut house = House::new();
         let told = house.ask(RoomRequest::Ring {
             call: call(1),
-            early: Early::new(AppId::new("app"), (PlayId(9), clip(RINGBACK))),
+            early: Box::new(Early::new(AppId::new("app"), (PlayId(9), clip(RINGBACK)))),
             ipv6: false,
         });
         assert!(matches!(told[..], [RoomNotice::Ringing { .. }]), "{told:?}");

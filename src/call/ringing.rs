@@ -49,7 +49,7 @@ impl Calls {
                 call.early_media = EarlyMedia::Opening { request };
                 call.has_leg = true;
                 let (ipv6, app) = (call.ipv6, call.app.clone());
-                let early = Early::new(app, ringback);
+                let early = Box::new(Early::new(app, ringback));
                 let call = id;
                 self.ask_room(id, RoomRequest::Ring { call, early, ipv6 });
             }

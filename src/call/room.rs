@@ -168,7 +168,7 @@ impl Rooms {
                 self.notices.push_back(notice);
             }
             RoomRequest::Ring { call, early, ipv6 } => {
-                let notice = match self.ring(now, call, early, ipv6, ports) {
+                let notice = match self.ring(now, call, *early, ipv6, ports) {
                     Ok(notice) => notice,
                     Err(error) => RoomNotice::Refused { call, error },
                 };

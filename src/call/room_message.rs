@@ -33,7 +33,7 @@ pub enum RoomRequest {
         /// Whose leg.
         call: CallId,
         /// What it hears.
-        early: Early,
+        early: Box<Early>,
         /// The leg's address family.
         ipv6: bool,
     },

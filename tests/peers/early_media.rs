@@ -11,7 +11,7 @@ use ringwire::sip::routing::by_call_id;
 use serde_json::{Value, json};
 
 use crate::srtp::{in_slot, master, savp, their_key};
-use crate::support::gateway::{ROOT_SECRET, Settings};
+use crate::support::gateway::Settings;
 use crate::support::placement::room_on;
 use crate::support::rtp::{RtpPacket, RtpPeer, Voice, linear, packet};
 use crate::support::sip::{OurCall, SipMessage, SipPeer, audio_at, pcmu_at};
@@ -567,10 +567,7 @@ fn an_announcement_is_heard_to_its_end_and_then_the_call_has_failed() {
         ws.events_to_the_end(),
         ["sip.early 183", "sip.failure 404", "ended"]
     );
-    let told = gateway
-        .api()
-        .get(&format!("/call/{id}?token={ROOT_SECRET}"))
-        .data();
+    let told = gateway.api().get(&format!("/call/{id}")).data();
     assert!(
         told["early_ms"].is_u64() && told["answered_ms"].is_null(),
         "{told}"
