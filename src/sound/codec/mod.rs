@@ -75,6 +75,15 @@ impl AudioCodec {
             AudioCodec::Opus(_) => 48000,
         }
     }
+
+    /// Whether a payload carries the sound before it once more, for
+    /// [`Decoder::decode_fec`].
+    pub fn has_fec(self, payload: &[u8]) -> bool {
+        match self {
+            AudioCodec::Pcmu | AudioCodec::Pcma | AudioCodec::G722 => false,
+            AudioCodec::Opus(_) => opus::has_fec(payload),
+        }
+    }
 }
 
 /// Payloads of one stream to sound at one rate.

@@ -111,7 +111,7 @@ pub fn packet_samples(payload: &[u8], rate: SampleRate) -> Option<usize> {
 
 /// Whether the packet carries the frame before it once more: the LBRR flag of
 /// its first SILK frame (RFC 6716 section 4.2.3).
-fn has_fec(payload: &[u8]) -> bool {
+pub fn has_fec(payload: &[u8]) -> bool {
     let Some(&toc) = payload.first() else {
         return false;
     };
