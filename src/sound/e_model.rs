@@ -5,7 +5,8 @@
 //! It has no place for what wideband codecs are better in, so that calls of
 //! all codecs compare: G.722 and Opus without loss are rated as G.711 is.
 
-/// R of a call without delay, loss or coding (G.107 section 7.7: 93.2).
+/// R of a call without delay, loss or coding: what R0 − Is comes to with all of
+/// table 3 at its default (G.107 section 7.7).
 const BEST_R: f32 = 93.2;
 
 /// What a figure of quality is made of.
@@ -15,8 +16,9 @@ pub struct Transmission {
     pub codec: CodecQuality,
     /// Part of the packets that were lost or too late, 0 to 1.
     pub loss: f32,
-    /// Burst ratio: mean length of the gaps over that of random loss. 1 is
-    /// random; less counts as 1, as the model has no value for it.
+    /// Burst ratio (G.107 section 7.5): mean length of the gaps over that of
+    /// random loss. 1 is random; less counts as 1, as the model has no value
+    /// for it.
     pub burst_ratio: f32,
     /// From mouth to ear, in ms: half the round trip, the jitter buffer, the codec.
     pub one_way_delay_ms: f32,
@@ -41,13 +43,16 @@ pub struct Quality {
 }
 
 impl CodecQuality {
-    /// G.711 with concealment (G.113 appendix I, table I.4: Ie 0, Bpl 25.1).
+    /// G.711 with concealment (G.113 appendix I: Ie 0, Bpl 25.1). The table has
+    /// it for packets of 10 ms and the concealment of G.711 appendix I, and
+    /// nothing for those of 20 ms.
     pub const G711: CodecQuality = CodecQuality {
         impairment: 0.0,
         robustness: 25.1,
     };
 
-    /// G.711 without concealment (same table: Ie 0, Bpl 4.3).
+    /// G.711 without concealment (same table: Ie 0, Bpl 4.3; also the default of
+    /// G.107 table 3).
     pub const G711_WITHOUT_CONCEALMENT: CodecQuality = CodecQuality {
         impairment: 0.0,
         robustness: 4.3,
@@ -96,8 +101,9 @@ impl Transmission {
     }
 }
 
-/// Idd (G.107 section 7.4, equations 7-27 and 7-28, default sensitivity: sT is
-/// 1, mT is 100 ms). Echo is not known here, so Idte and Idle are 0.
+/// Idd (G.107 section 7.4, equations 7-27 and 7-28, with the default class of
+/// table 1: sT is 1, mT is 100 ms). Echo is not known here, so Idte and Idle are
+/// 0; with the echo of table 3 every delay would cost some more.
 fn delay_impairment(ms: f32) -> f32 {
     let ms = in_range(ms, 0.0, 60_000.0);
     if ms <= 100.0 {
@@ -165,14 +171,16 @@ mod tests {
 
     #[test]
     fn delay_hurts_beyond_100_ms() {
+        // Equations 7-27 and 7-28, worked out in double precision.
         for (ms, impairment) in [
             (0.0, 0.0),
             (100.0, 0.0),
-            (150.0, 0.16),
-            (200.0, 3.04),
-            (400.0, 24.1),
+            (150.0, 0.1635),
+            (200.0, 3.0444),
+            (300.0, 14.7607),
+            (400.0, 24.0701),
         ] {
-            close(delay_impairment(ms), impairment, 0.5);
+            close(delay_impairment(ms), impairment, 0.001);
         }
         let far = Transmission {
             one_way_delay_ms: 400.0,
@@ -189,7 +197,13 @@ mod tests {
             burst_ratio,
             ..PERFECT
         };
-        // 95 × 2 / (2 + 25.1), 95 × 2 / (2 + 4.3), 95 × 2 / (2 / 2 + 25.1).
+        // 95 / (1 + 25.1), and with 2 %: 95 × 2 / (2 + 25.1),
+        // 95 × 2 / (2 + 4.3), 95 × 2 / (2 / 2 + 25.1).
+        close(
+            lossy(CodecQuality::G711, 0.01, 1.0).equipment_impairment(),
+            3.64,
+            0.01,
+        );
         close(
             lossy(CodecQuality::G711, 0.02, 1.0).equipment_impairment(),
             7.01,

@@ -1,5 +1,10 @@
 //! Keys found in sound (ITU-T Q.23, Q.24).
 //!
+//! Q.24 has no values of its own: table A-1 lists those of some administrations,
+//! which differ. The bounds here are those of AT&T, which most receivers are
+//! tested by. Keys are taken softer than it asks for, as lines behind gateways
+//! are.
+//!
 //! Sound is taken in blocks of 5 ms. Of each block the correlation with the
 //! eight tones (and with twice the high ones) is kept, its phase counted from
 //! the start of the stream, so that the sum of four neighbouring blocks is the
@@ -29,7 +34,7 @@ const BINS: usize = 12;
 
 /// Windows in a row that must agree: a tone of 40 ms has four at every
 /// alignment, one of 24 ms three at most (Q.24 table A-1: 40 ms are accepted,
-/// 20 to 24 refused).
+/// 23 refused).
 const WINDOWS_TO_BEGIN: u32 = 4;
 
 /// Windows without the tone that end it: an interruption of 10 ms does not,
@@ -47,7 +52,8 @@ const CLEAR_SHARE: f32 = 0.88;
 /// So many of the windows that begin a key must be that clear.
 const CLEAR_WINDOWS: u32 = 2;
 
-/// Each tone's weakest level, in dBm0.
+/// Each tone's weakest level, in dBm0: between the −25 that Q.24 accepts and the
+/// −55 that it refuses.
 const WEAKEST_DBM0: f32 = -36.0;
 
 /// Low tone over high tone at most: 8 dB; Q.24's forward twist and a margin.

@@ -241,12 +241,14 @@ fn twist_is_accepted_to_8_db_forward_and_4_db_reverse() {
 }
 
 #[test]
-fn soft_keys_are_heard_and_those_below_the_range_of_lines_are_not() {
+fn loud_and_soft_keys_are_heard_and_those_below_the_range_of_lines_are_not() {
     let line = |dbm0| Line {
         low_dbm0: dbm0,
         high_dbm0: dbm0,
         ..GOOD
     };
+    assert_eq!(heard_of_240(50.0, line(0.0)), 240);
+    assert_eq!(heard_of_240(50.0, line(-25.0)), 240);
     assert_eq!(heard_of_240(50.0, line(-34.0)), 240);
     assert_eq!(heard_of_240(50.0, line(-40.0)), 0);
 }
