@@ -1,4 +1,4 @@
-//! What is said: two sentences of a synthetic voice, at every rate.
+//! What is said: four sentences of a synthetic voice, at every rate.
 
 use std::path::Path;
 
@@ -6,9 +6,10 @@ use ringwire::sound::format::SampleRate;
 
 use crate::tools::run;
 
-/// Two of the Harvard sentences.
-const TEXT: &str =
-    "The birch canoe slid on the smooth planks. Glue the sheet to the dark blue background.";
+/// Four of the Harvard sentences: 10 s with their pauses.
+const TEXT: &str = "The birch canoe slid on the smooth planks. Glue the sheet to the dark blue \
+                    background. It is easy to tell the depth of a well. These days a chicken leg \
+                    is a rare dish.";
 
 /// One text, spoken.
 pub struct Speech {
