@@ -19,9 +19,17 @@ const SECONDS: u32 = 10;
 /// How a browser is to be.
 pub struct Settings {
     /// What its microphone hears.
-    hertz: u32,
+    said: Said,
     mdns: bool,
     microphone: Microphone,
+}
+
+/// What is said into a microphone.
+enum Said {
+    /// A tone of so many hertz, without end.
+    Tone(u32),
+    /// This WAV file, once each time the microphone is opened.
+    File(PathBuf),
 }
 
 /// The microphone, as driver.js knows it.
@@ -92,8 +100,18 @@ pub struct Heard {
 impl Browser {
     /// One whose microphone hears this tone, and may be used.
     pub fn hearing(hertz: u32) -> Settings {
+        Self::with(Said::Tone(hertz))
+    }
+
+    /// One whose microphone hears this WAV file, each time that it is opened,
+    /// once and from the beginning.
+    pub fn saying(file: &Path) -> Settings {
+        Self::with(Said::File(file.to_owned()))
+    }
+
+    fn with(said: Said) -> Settings {
         Settings {
-            hertz,
+            said,
             mdns: false,
             microphone: Microphone::Tone,
         }
@@ -112,8 +130,14 @@ impl Browser {
             );
         }
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let wav = directory.path().join("microphone.wav");
-        std::fs::write(&wav, tone(settings.hertz)).expect("the microphone's file");
+        let wav = match settings.said {
+            Said::Tone(hertz) => {
+                let wav = directory.path().join("microphone.wav");
+                std::fs::write(&wav, tone(hertz)).expect("the microphone's file");
+                wav.display().to_string()
+            }
+            Said::File(wav) => format!("{}%noloop", wav.display()),
+        };
         let mut child = Command::new("node")
             .arg(scripts.join("driver.js"))
             .current_dir(directory.path())

@@ -5,6 +5,21 @@
 #[allow(dead_code, unused_imports)] // Written for `tests/peers`; this program uses its part.
 mod support;
 
+#[path = "../support/tools.rs"]
+#[allow(dead_code)] // Written for `tests/clips`; this program uses its part.
+mod tools;
+
+#[path = "../quality/codecs.rs"]
+#[allow(dead_code)] // Written for `tests/quality`; this program uses its part.
+mod codecs;
+
+#[path = "../quality/pesq.rs"]
+#[allow(dead_code)] // The same.
+mod pesq;
+
+#[path = "../quality/speech.rs"]
+mod speech;
+
 mod access;
 mod chromium;
 mod docs;
@@ -13,6 +28,7 @@ mod mixing;
 mod network;
 mod page;
 mod panel;
+mod quality;
 mod rooms;
 mod scene;
 mod sdk;

@@ -8,7 +8,7 @@ use crate::scene::{self, BROWSER_HERTZ, IN_ROOM, PHONE_HERTZ, Room, SECONDS, joi
 use crate::support::baresip::Codec;
 
 /// From now on the page offers Opus and nothing else.
-const OPUS_ALONE: &str = "{
+pub const OPUS_ALONE: &str = "{
   const { prototype } = RTCPeerConnection;
   const set = prototype.setLocalDescription;
   prototype.setLocalDescription = function (...given) {
