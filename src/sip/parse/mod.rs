@@ -125,7 +125,9 @@ impl<'a> StartLine<'a> {
             let (code, reason) = split_once(rest, b' ').unwrap_or((rest, ""));
             return Ok(StartLine::Response {
                 code,
-                reason,
+                // Control characters are printed as spaces, and of these none
+                // is kept at the end of a line.
+                reason: reason.trim_end_matches(|c: char| c.is_ascii_control() || c == ' '),
                 version_known: version.eq_ignore_ascii_case("SIP/2.0"),
             });
         }

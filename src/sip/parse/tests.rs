@@ -230,6 +230,8 @@ fn a_response_keeps_its_reason_phrase() {
     );
     assert_eq!(response("SIP/2.0 100 "), (100, "".into()));
     assert_eq!(response("SIP/2.0 100"), (100, "".into()));
+    // Found by the fuzz target `sip_message`.
+    assert_eq!(response("SIP/2.0 200 O\0K\0 \0"), (200, "O\0K".into()));
 }
 
 #[test]
