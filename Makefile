@@ -13,7 +13,10 @@ BENCHES ?= pipeline mixing
 # What `make test` hands to nextest: make test TESTS="--test peers hold"
 TESTS ?=
 
-.PHONY: help run test check fmt load instructions bench-save bench-compare ci
+# What `make relay` measures: sudo make relay RELAY="--quick --device ringwire"
+RELAY ?=
+
+.PHONY: help run test check fmt load instructions bench-save bench-compare relay ci
 
 help:
 	@echo 'make run    build and start the gateway (ARGS="--config FILE")'
@@ -23,6 +26,7 @@ help:
 	@echo 'make instructions   instructions of a packet, a message, a call, beside the saved counts'
 	@echo 'make bench-save     times before a change (BENCHES="mixing srtp")'
 	@echo 'make bench-compare  times after it, with ratios'
+	@echo 'make relay  the relay beside rtpengine, as root (RELAY="--quick")'
 	@echo 'make fmt    format the sources'
 	@echo 'make ci     what CI does, on a clean clone of HEAD'
 
@@ -57,6 +61,10 @@ bench-save:
 
 bench-compare:
 	benches/compare $(BENCHES)
+
+relay:
+	@scripts/install-dependencies relay
+	load-tests/relay $(RELAY)
 
 ci:
 	.ci/run

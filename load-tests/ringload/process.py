@@ -45,6 +45,18 @@ def resident_bytes(pid):
         return 0
 
 
+def anonymous_bytes(pid):
+    """Memory of the process that is in RAM and no file's; 0 when it is gone."""
+    try:
+        with open(f"/proc/{pid}/status") as status:
+            for line in status:
+                if line.startswith("RssAnon:"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return 0
+
+
 def machine_cpu_seconds():
     """Time that all cores together were busy since boot."""
     with open("/proc/stat") as stat:
