@@ -6,7 +6,7 @@ use std::io;
 /// CPU time in nanoseconds, all of it since some start: differences count.
 #[derive(Clone, Copy, Default)]
 pub struct Accounts {
-    /// Of the device's processes, all threads.
+    /// Of the device's process, all threads.
     pub process: u64,
     /// Of the kernel thread that receives for the device.
     pub receiving: u64,
@@ -19,17 +19,15 @@ pub struct Accounts {
 
 /// Whose accounts to read.
 pub struct Device {
-    pub pids: Vec<u32>,
+    pub pid: u32,
     pub receiving: Option<u32>,
     pub core: usize,
 }
 
 impl Device {
     pub fn accounts(&self) -> Accounts {
-        let tasks = self.pids.iter().flat_map(|pid| {
-            let tasks = fs::read_dir(format!("/proc/{pid}/task"));
-            tasks.into_iter().flatten().flatten()
-        });
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid));
+        let tasks = tasks.into_iter().flatten().flatten();
         let (idle, stolen) = core(self.core).unwrap_or_default();
         Accounts {
             process: tasks

@@ -23,8 +23,7 @@ pub struct Arguments {
     pub core: Option<usize>,
     /// Packets come back to the leg that sent them.
     pub reflected: bool,
-    /// The device's processes and its receiving kernel thread.
-    pub device_pids: Vec<u32>,
+    /// The kernel thread that receives for the device.
     pub device_thread: Option<u32>,
     /// The core that the device runs on.
     pub device_core: usize,
@@ -56,7 +55,6 @@ impl Arguments {
             streams: String::new(),
             core: None,
             reflected: false,
-            device_pids: Vec::new(),
             device_thread: None,
             device_core: 0,
         };
@@ -68,7 +66,6 @@ impl Arguments {
                 "--streams" => arguments.streams = value()?,
                 "--core" => arguments.core = Some(number(&name, &value()?)?),
                 "--reflected" => arguments.reflected = true,
-                "--device-pid" => arguments.device_pids.push(number(&name, &value()?)?),
                 "--device-thread" => arguments.device_thread = Some(number(&name, &value()?)?),
                 "--device-core" => arguments.device_core = number(&name, &value()?)?,
                 _ => return Err(format!("{name:?} is not known")),

@@ -1,7 +1,9 @@
-//! The generator and sink. Standard input, a line each: `run RATE WARM_MS
-//! WINDOW_MS` sends this many packets a second, all legs in turn and evenly
-//! spread, first without measuring, then with; the answer is a line of JSON.
-//! It sends nothing between runs.
+//! The generator and sink. It first says the fingerprint of its certificate, in
+//! SDP's form, for the legs under DTLS. Then standard input, a line each:
+//! `streams FILE PID` names the legs and the device, and is answered with `ready` when they have
+//! their keys; `run RATE WARM_MS WINDOW_MS` sends this many packets a second,
+//! all legs in turn and evenly spread, first without measuring, then with; the
+//! answer is a line of JSON. It sends nothing between runs.
 //!
 //! Every payload says which leg sent it, its number and when, so loss and delay
 //! are exact. The time is taken just before the packet is handed to the kernel,
@@ -10,11 +12,15 @@
 
 use std::io::{self, BufRead, Write};
 
+use ringwire::io::dtls::OpenSslEngine;
+use ringwire::media::DtlsEngine;
+
 use crate::accounts::{Device, clock};
 use crate::arguments::Arguments;
 use crate::figures::{Figures, SLICE};
+use crate::handshakes;
 use crate::packet_socket::{BATCH, FRAME, PacketSocket};
-use crate::streams::{self, Streams};
+use crate::streams::{self, Link, Streams};
 
 /// After the last packet, this long for what is under way.
 const LINGER: u64 = 300_000_000;
@@ -28,19 +34,43 @@ const TAKE: usize = 64;
 
 /// Answers commands until standard input ends.
 pub fn serve(arguments: &Arguments) -> io::Result<()> {
-    let mut generator = Generator::new(arguments)?;
+    let mut engine = OpenSslEngine::new().map_err(io::Error::other)?;
+    let fingerprint = engine.fingerprint();
+    let bytes: Vec<String> = fingerprint
+        .digest
+        .iter()
+        .map(|byte| format!("{byte:02X}"))
+        .collect();
+    answer(&format!("sha-256 {}", bytes.join(":")))?;
+    let mut generator: Option<Generator> = None;
     for line in io::stdin().lock().lines() {
         let line = line?;
         let words: Vec<&str> = line.split_whitespace().collect();
-        let numbers: Vec<f64> = words.iter().filter_map(|word| word.parse().ok()).collect();
-        let (["run", _, _, _], [rate, warm, window]) = (&words[..], &numbers[..]) else {
-            return Err(io::Error::other(format!("not understood: {line}")));
-        };
-        let figures = generator.run(*rate, (warm * 1e6) as u64, (window * 1e6) as u64)?;
-        println!("{}", figures.json());
-        io::stdout().flush()?;
+        let number = |word: &str| word.parse::<f64>().ok();
+        match (&words[..], &mut generator) {
+            (["streams", file, pid], _) => {
+                let pid = pid.parse().map_err(io::Error::other)?;
+                generator = Some(Generator::new(arguments, file, pid, &mut engine)?);
+                answer("ready")?;
+            }
+            (["run", rate, warm, window], Some(generator)) => {
+                let (Some(rate), Some(warm), Some(window)) =
+                    (number(rate), number(warm), number(window))
+                else {
+                    return Err(io::Error::other(format!("not understood: {line}")));
+                };
+                let figures = generator.run(rate, (warm * 1e6) as u64, (window * 1e6) as u64)?;
+                answer(&figures.json())?;
+            }
+            _ => return Err(io::Error::other(format!("not understood: {line}"))),
+        }
     }
     Ok(())
+}
+
+fn answer(line: &str) -> io::Result<()> {
+    println!("{line}");
+    io::stdout().flush()
 }
 
 struct Generator {
@@ -71,13 +101,23 @@ impl Times {
 }
 
 impl Generator {
-    fn new(arguments: &Arguments) -> io::Result<Generator> {
-        let socket = PacketSocket::open(&arguments.interface)?;
-        let lines = streams::read(&arguments.streams)?;
-        let streams = Streams::new(lines, socket.address, arguments.to)?;
+    fn new(
+        arguments: &Arguments,
+        file: &str,
+        pid: u32,
+        engine: &mut OpenSslEngine,
+    ) -> io::Result<Generator> {
+        let mut socket = PacketSocket::open(&arguments.interface)?;
+        let mut lines = streams::read(file)?;
+        let link = Link {
+            from: socket.address,
+            to: arguments.to,
+        };
+        handshakes::shake_hands(engine, &mut socket, &mut lines, link)?;
+        let streams = Streams::new(&lines, link)?;
         Ok(Generator {
             device: Device {
-                pids: arguments.device_pids.clone(),
+                pid,
                 receiving: arguments.device_thread,
                 core: arguments.device_core,
             },

@@ -2,8 +2,8 @@
 //! sink, bare forwarders that give the practical limit, and a reflector in the
 //! kernel that gives the generator's own.
 //!
-//! `relay_load generate --interface NAME --to MAC --streams FILE …` sends and
-//! takes RTP through one packet socket; see [`generator`] for its commands.
+//! `relay_load generate --interface NAME --to MAC …` sends and takes RTP through
+//! one packet socket; see [`generator`] for its commands.
 //! `relay_load forward uring|epoll --streams FILE` moves it from leg to leg,
 //! looking at nothing. `relay_load reflect --interface NAME` sends all UDP back
 //! in the kernel, and `relay_load pass --interface NAME` is what the other end
@@ -16,6 +16,7 @@ mod forward_epoll;
 mod forward_uring;
 mod forwarder;
 mod generator;
+mod handshakes;
 mod packet_socket;
 mod reflector;
 mod streams;

@@ -15,7 +15,7 @@ pub const BATCH: usize = 32;
 
 /// Of the ring: a frame with the kernel's header, how many of them, and how
 /// many to a block. A third of a second at 200,000 packets/s.
-const RING_FRAME: usize = 512;
+const RING_FRAME: usize = 2048;
 const RING_FRAMES: usize = 1 << 16;
 const RING_BLOCK: usize = 1 << 20;
 

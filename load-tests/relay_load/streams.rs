@@ -2,9 +2,9 @@
 //! came in for.
 //!
 //! The streams' file has a line for each leg, `OURS DEVICE'S [SUITE SEND
-//! RECEIVE]`: two IPv4 addresses with ports, and under SDES the suite's name
-//! and both master keys with their salts, in hexadecimal. Lines 2n and 2n+1
-//! are the two legs of call n.
+//! RECEIVE | dtls]`: two IPv4 addresses with ports, and under SDES the suite's
+//! name and both master keys with their salts, in hexadecimal. Lines 2n and
+//! 2n+1 are the two legs of call n.
 
 use std::fs;
 use std::io;
@@ -29,7 +29,15 @@ const MAGIC: [u8; 4] = *b"rwrl";
 pub struct LegLine {
     pub ours: SocketAddrV4,
     pub device: SocketAddrV4,
-    keys: Option<(MasterKey, MasterKey)>,
+    pub keying: Keying,
+}
+
+/// Where the keys of a leg come from; the first is what we send with.
+pub enum Keying {
+    None,
+    Known(MasterKey, MasterKey),
+    /// A handshake, in which we are the client.
+    Dtls,
 }
 
 /// What a packet of ours says of itself.
@@ -58,18 +66,19 @@ pub fn read(file: &str) -> io::Result<Vec<LegLine>> {
 
 fn leg(line: &str) -> Option<LegLine> {
     let words: Vec<&str> = line.split_whitespace().collect();
-    let keys = match words[2..] {
-        [] => None,
+    let keying = match words.get(2..)? {
+        [] => Keying::None,
+        ["dtls"] => Keying::Dtls,
         [suite, send, receive] => {
             let suite = Suite::from_name(suite)?;
-            Some((key(suite, send)?, key(suite, receive)?))
+            Keying::Known(key(suite, send)?, key(suite, receive)?)
         }
         _ => return None,
     };
     Some(LegLine {
         ours: words.first()?.parse().ok()?,
         device: words.get(1)?.parse().ok()?,
-        keys,
+        keying,
     })
 }
 
@@ -102,7 +111,8 @@ pub struct Streams {
 const NO_LEG: u32 = u32::MAX;
 
 impl Streams {
-    pub fn new(lines: Vec<LegLine>, from: [u8; 6], to: [u8; 6]) -> io::Result<Streams> {
+    /// From the lines, all of whose keys are known by now.
+    pub fn new(lines: &[LegLine], link: Link) -> io::Result<Streams> {
         let sides = [lines[0].ours.ip().octets(), lines[1].ours.ip().octets()];
         let mut by_port = [vec![NO_LEG; 1 << 16], vec![NO_LEG; 1 << 16]];
         for (at, line) in lines.iter().enumerate() {
@@ -110,17 +120,18 @@ impl Streams {
         }
         let refused = |reason| io::Error::other(format!("a key is refused: {reason:?}"));
         let mut legs = Vec::with_capacity(lines.len());
-        for (at, line) in lines.into_iter().enumerate() {
-            let keys = match &line.keys {
-                None => None,
-                Some((send, receive)) => Some((
+        for (at, line) in lines.iter().enumerate() {
+            let keys = match &line.keying {
+                Keying::None => None,
+                Keying::Known(send, receive) => Some((
                     Protector::new(send).map_err(refused)?,
                     Unprotector::new(receive).map_err(refused)?,
                 )),
+                Keying::Dtls => return Err(io::Error::other("a leg has no keys yet")),
             };
-            let tag = protected_by(&line);
+            let length = RTP + protected_by(line);
             legs.push(Leg {
-                head: head(&line, at as u32, from, to, RTP + tag),
+                head: head(line, at as u32, link, length),
                 number: 0,
                 keys,
             });
@@ -210,27 +221,39 @@ fn marked(rtp: &[u8]) -> Option<Mark> {
 
 /// Bytes that protection adds.
 fn protected_by(line: &LegLine) -> usize {
-    match line.keys.as_ref().map(|(send, _)| send.suite) {
-        None => 0,
-        Some(Suite::Aes128CmSha1_80) => 10,
-        Some(Suite::Aes128CmSha1_32) => 4,
-        Some(Suite::AeadAes128Gcm | Suite::AeadAes256Gcm) => 16,
+    let Keying::Known(send, _) = &line.keying else {
+        return 0;
+    };
+    match send.suite {
+        Suite::Aes128CmSha1_80 => 10,
+        Suite::Aes128CmSha1_32 => 4,
+        Suite::AeadAes128Gcm | Suite::AeadAes256Gcm => 16,
     }
 }
 
-/// The headers of a leg's packets, with `rtp` bytes behind UDP.
-fn head(
-    line: &LegLine,
-    ssrc: u32,
-    from: [u8; 6],
-    to: [u8; 6],
-    rtp: usize,
-) -> [u8; HEADERS + RTP_HEADER] {
+/// The headers of a leg's packets, with `length` bytes of RTP behind UDP.
+fn head(line: &LegLine, ssrc: u32, link: Link, length: usize) -> [u8; HEADERS + RTP_HEADER] {
     let mut head = [0; HEADERS + RTP_HEADER];
-    head[..6].copy_from_slice(&to);
-    head[6..12].copy_from_slice(&from);
+    head[..HEADERS].copy_from_slice(&headers(line, link, length));
+    head[42] = 0x80; // RTP version 2; payload type 0 is PCMU
+    head[50..54].copy_from_slice(&(ssrc ^ 0x5ca1_ab1e).to_be_bytes());
+    head
+}
+
+/// Hardware addresses: ours, and where it goes.
+#[derive(Clone, Copy)]
+pub struct Link {
+    pub from: [u8; 6],
+    pub to: [u8; 6],
+}
+
+/// Ethernet, IPv4 and UDP of a datagram of a leg, `length` bytes long.
+pub fn headers(line: &LegLine, link: Link, length: usize) -> [u8; HEADERS] {
+    let mut head = [0; HEADERS];
+    head[..6].copy_from_slice(&link.to);
+    head[6..12].copy_from_slice(&link.from);
     head[12..14].copy_from_slice(&[8, 0]); // IPv4
-    let udp = 8 + rtp;
+    let udp = 8 + length;
     let ip = &mut head[14..34];
     ip[0] = 0x45; // version 4, five words
     ip[1] = 0xb8; // expedited forwarding, as telephones mark it
@@ -246,8 +269,6 @@ fn head(
     head[36..38].copy_from_slice(&line.device.port().to_be_bytes());
     // No checksum of UDP (RFC 768): real hardware checks it for the kernel.
     head[38..40].copy_from_slice(&(udp as u16).to_be_bytes());
-    head[42] = 0x80; // RTP version 2; payload type 0 is PCMU
-    head[50..54].copy_from_slice(&(ssrc ^ 0x5ca1_ab1e).to_be_bytes());
     head
 }
 

@@ -11,8 +11,7 @@ from ringload import process
 from . import ng, sdp, sip
 from .network import DEVICE, DEVICE_INTERFACE, SIGNALLING, Problem, start
 
-SUITE = "AES_CM_128_HMAC_SHA1_80"
-SHAPES = ("plain", "sdes")
+SHAPES = tuple(sdp.PROFILES)
 
 
 class Device:
@@ -20,17 +19,21 @@ class Device:
 
     shapes = ("plain",)
     reflected = False
-    # Sends by XDP_TX, which veth takes only where it has a program itself.
-    by_xdp = False
 
-    def __init__(self, network, options, directory, calls, shape):
+    def __init__(self, network, options, directory, legs):
         self.network = network
         self.options = options
         self.directory = directory
-        self.legs = sdp.legs(calls, SUITE if shape == "sdes" else None)
+        self.legs = legs
         self.child = None
         self.idle_bytes = None
         self.files = None
+
+    @classmethod
+    def by_xdp(cls, options):
+        """Whether it sends by XDP_TX, which veth takes only where it has a
+        program itself."""
+        return False
 
     def start(self, command, **more):
         environment = {k: v for k, v in os.environ.items() if not k.startswith("RINGWIRE_")}
@@ -105,6 +108,8 @@ inactivity_timeout_s = 86400
 
 [webrtc]
 port = 0
+handshakes_per_second = 100000
+handshakes_per_second_per_address = 100000
 
 [calls]
 max_calls = 1000000
@@ -118,9 +123,9 @@ subnets = ["10.77.0.0/24"]
 answer = {{ room = "{{from}}", peer = "{{call_id}}" }}
 """
 
-    @property
-    def by_xdp(self):
-        return "xdp" in self.options.backend
+    @classmethod
+    def by_xdp(cls, options):
+        return "xdp" in options.backend
 
     def set_up(self):
         config = os.path.join(self.directory, "gateway.toml")
@@ -205,7 +210,10 @@ class BareEpoll(Helper):
 class Reflector(Helper):
     words = ("reflect",)
     reflected = True
-    by_xdp = True
+
+    @classmethod
+    def by_xdp(cls, options):
+        return True
 
 
 DEVICES = {

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 
+from . import sdp
 from .devices import DEVICES
 from .network import GENERATOR_INTERFACE, Problem, start
 
@@ -40,16 +41,16 @@ class Session:
         self.options = options
         os.makedirs(directory, exist_ok=True)
         self.directory = directory
-        self.device = DEVICES[name](network, options, directory, calls, shape)
+        self.kind, self.calls, self.shape = DEVICES[name], calls, shape
+        self.device = None
         self.generator = None
         self.passing = None
 
     def __enter__(self):
         try:
-            if self.device.by_xdp:
+            if self.kind.by_xdp(self.options):
                 self._let_pass()
-            self.device.set_up()
-            self._start_generator()
+            self._set_up()
         except BaseException:
             self.__exit__()
             raise
@@ -62,7 +63,8 @@ class Session:
             if helper and helper.poll() is None:
                 helper.kill()
                 helper.wait()
-        self.device.stop()
+        if self.device:
+            self.device.stop()
 
     def _let_pass(self):
         self.passing = subprocess.Popen(
@@ -72,34 +74,46 @@ class Session:
         if self.passing.stdout.readline().strip() != "ready":
             raise Problem("no XDP program can be put on the generator's interface; its complaint is above")
 
-    def _start_generator(self):
+    def _set_up(self):
+        self.generator = self._start_generator()
+        fingerprint = self._answer()
+        self.device = self.kind(self.network, self.options, self.directory,
+                                sdp.legs(self.calls, self.shape, fingerprint))
+        self.device.set_up()
         streams = os.path.join(self.directory, "streams")
         with open(streams, "w") as file:
             file.writelines(leg.line() + "\n" for leg in self.device.legs)
+        self._ask(f"streams {streams} {self.device.pid}")
+
+    def _start_generator(self):
         command = [*self.network.prefix("generator"), self.options.tool, "generate",
                    "--interface", GENERATOR_INTERFACE, "--to", self.network.hardware_address,
-                   "--streams", streams, "--core", str(self.options.generator_core),
+                   "--core", str(self.options.generator_core),
                    "--device-core", str(self.options.device_core),
                    "--device-thread", str(self.network.receiving["device"])]
-        if self.device.pid:
-            command += ["--device-pid", str(self.device.pid)]
-        if self.device.reflected:
+        if self.kind.reflected:
             command.append("--reflected")
-        self.generator = start(command, self.options.generator_core, stdin=subprocess.PIPE,
-                               stdout=subprocess.PIPE, text=True)
+        return start(command, self.options.generator_core, stdin=subprocess.PIPE,
+                     stdout=subprocess.PIPE, text=True)
+
+    def _ask(self, line):
+        try:
+            self.generator.stdin.write(line + "\n")
+            self.generator.stdin.flush()
+        except BrokenPipeError:
+            pass
+        return self._answer()
+
+    def _answer(self):
+        line = self.generator.stdout.readline().strip()
+        if not line:
+            raise Problem("the generator ended; its complaint is above")
+        return line
 
     def run(self, rate, warm_ms, window_ms):
         """One run of the generator; what it and the kernel found."""
         before = self.network.counters()
-        try:
-            self.generator.stdin.write(f"run {rate:.0f} {warm_ms} {window_ms}\n")
-            self.generator.stdin.flush()
-            line = self.generator.stdout.readline()
-        except BrokenPipeError:
-            line = ""
-        if not line:
-            raise Problem("the generator ended; its complaint is above")
-        found = json.loads(line)
+        found = json.loads(self._ask(f"run {rate:.0f} {warm_ms} {window_ms}"))
         found["kernel"] = {name: value - before.get(name, 0)
                            for name, value in self.network.counters().items()}
         found["loss"] = found["lost"] / found["sent"] if found["sent"] else 1.0
@@ -213,4 +227,4 @@ def smoke(network, options, directory, name, calls, shape, say):
     return {"device": name, "calls": calls, "shape": shape, "rungs": [found],
             "plateau_pps": found["delivered_pps"], "clean_pps": found["delivered_pps"],
             "generator_short": False, "bytes": None, "steady": steady,
-            "overload": found, "after_overload": found, "recovery_s": None}
+            "overload": found, "after_overload": found, "recovery_s": 0}
