@@ -114,9 +114,6 @@ handshakes_per_second_per_address = 100000
 [calls]
 max_calls = 1000000
 
-[sound]
-one_way_s = 0
-
 [[number]]
 number = "room"
 subnets = ["10.77.0.0/24"]

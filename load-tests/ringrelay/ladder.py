@@ -14,7 +14,7 @@ CLEAN = 0.001
 # The device is past its plateau when it delivers less than this part of what
 # it was given, or of the most that it ever delivered.
 PAST = 0.85
-# The generator did not offer what it was to, when it left out more than this.
+# The generator was too slow when more than this was left out, or was late.
 SHORT = 0.02
 STEP, FINE_STEP = 1.25, 1.12
 # Seconds without packets between two runs of the generator.
@@ -124,8 +124,12 @@ class Session:
 
 def is_short(found):
     """Whether the generator did not offer what it was asked for."""
-    offered = found["offered_pps"] / found["rate_pps"]
-    return offered < 1 - SHORT or found["late"] > SHORT * found["sent"]
+    return found["offered_pps"] < (1 - SHORT) * found["rate_pps"]
+
+
+def is_late(found):
+    """Whether it did not do so in time."""
+    return is_short(found) or found["late"] > SHORT * found["sent"]
 
 
 def climb(session, start, lengths, say):
@@ -165,7 +169,7 @@ def clean_rate(session, rungs, lengths, say):
         middle = (low + high) / 2
         found = session.run(middle, lengths.warm, lengths.rung)
         say(found)
-        if found["loss"] < CLEAN and not is_short(found):
+        if found["loss"] < CLEAN and not is_late(found):
             low = middle
         else:
             high = middle
@@ -194,7 +198,8 @@ def measure(network, options, directory, name, calls, shape, say):
         rungs, plateau = climb(session, options.start, lengths, say)
     result["rungs"] = rungs
     result["plateau_pps"] = plateau
-    result["generator_short"] = is_short(rungs[-1])
+    most = max(range(len(rungs)), key=lambda at: rungs[at]["delivered_pps"])
+    result["generator_late"] = any(map(is_late, rungs[: most + 1]))
     with Session(network, options, os.path.join(directory, "steady"), name, calls, shape) as session:
         result["clean_pps"] = clean_rate(session, rungs, lengths, say)
         result["steady"] = {}
@@ -226,5 +231,5 @@ def smoke(network, options, directory, name, calls, shape, say):
     steady = {part: found for part in ("25", "50", "100")}
     return {"device": name, "calls": calls, "shape": shape, "rungs": [found],
             "plateau_pps": found["delivered_pps"], "clean_pps": found["delivered_pps"],
-            "generator_short": False, "bytes": None, "steady": steady,
+            "generator_late": False, "bytes": None, "steady": steady,
             "overload": found, "after_overload": found, "recovery_s": 0}

@@ -70,7 +70,7 @@ def markdown(results, ceiling, machine, notes, options):
         plateau = median(repeats, lambda result: result["plateau_pps"])
         other = rows.get((shape, calls, "rtpengine"))
         other = other and median(other, lambda result: result["plateau_pps"])
-        mark = "†" if any(result["generator_short"] for result in repeats) else ""
+        mark = "†" if any(result["generator_late"] for result in repeats) else ""
         short = short or bool(mark)
         core = [number(median(repeats, lambda result, part=part:
                               result["steady"][part]["core_us_per_packet"]), 2)

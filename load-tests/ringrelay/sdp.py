@@ -30,11 +30,13 @@ class Leg:
         self.device_key = None
 
     def describe(self):
-        """An SDP offer or answer: G.711, and how it is secured."""
+        """An SDP offer or answer: G.711, and how it is secured. With telephone
+        events, or the gateway would look for keys in the sound itself."""
         lines = ["v=0", f"o=- {self.call + 1} 1 IN IP4 {self.address}", "s=-",
                  f"c=IN IP4 {self.address}", "t=0 0",
-                 f"m=audio {self.port} {PROFILES[self.shape]} 0",
-                 "a=rtpmap:0 PCMU/8000", "a=ptime:20", "a=sendrecv"]
+                 f"m=audio {self.port} {PROFILES[self.shape]} 0 101",
+                 "a=rtpmap:0 PCMU/8000", "a=rtpmap:101 telephone-event/8000", "a=fmtp:101 0-15",
+                 "a=ptime:20", "a=sendrecv"]
         if self.shape == "sdes":
             lines.append(f"a=crypto:1 {SUITE} inline:{base64.b64encode(self.key).decode()}")
         if self.shape == "dtls":
