@@ -11,6 +11,8 @@ from .network import GENERATOR_INTERFACE, Problem, start
 
 # What a strictly clean rate may lose: refusals of a full ring included.
 CLEAN = 0.001
+# After an overload a device is in order again when it loses less than this.
+ORDERLY = 0.01
 # The device is past its plateau when it delivers less than this part of what
 # it was given, or of the most that it ever delivered.
 PAST = 0.85
@@ -177,10 +179,10 @@ def clean_rate(session, rungs, lengths, say):
 
 
 def recovery_s(found):
-    """Seconds from the end of an overload until nothing is lost any more; None
-    where that did not come."""
+    """Seconds from the end of an overload until next to nothing is lost any
+    more; None where that did not come."""
     bad = [at for at, (sent, received) in enumerate(found["slices"])
-           if sent and received < (1 - CLEAN) * sent]
+           if sent and received < (1 - ORDERLY) * sent]
     full = sum(1 for sent, _ in found["slices"] if sent)
     if not bad:
         return LINGER_S

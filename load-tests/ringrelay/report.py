@@ -6,6 +6,8 @@ import statistics
 
 # From this part of the device's core on, others falsify what is measured.
 OTHERS_LIMIT = 0.03
+# Of the plateau, in percent.
+PARTS = ("25", "50", "100")
 
 
 def by_row(results):
@@ -35,6 +37,11 @@ def spread(results, of, digits=0, unit=1):
     return text
 
 
+def own_us_per_packet(found):
+    """What the process and the thread that receives for it took."""
+    return found["process_us_per_packet"] + found["receiving_us_per_packet"]
+
+
 def kilobytes_per_call(rows, shape, device):
     """The slope of memory over the calls, where it was measured with several
     numbers of them, so that what is taken once is in no call's share; else the
@@ -61,7 +68,7 @@ def markdown(results, ceiling, machine, notes, options):
                   " without loss.", ""]
     lines += [
         "| shape | calls | device | plateau, packets/s | of rtpengine's | clean, packets/s |"
-        " µs of the core a packet at 25 / 50 / 100 % | the process's and receiving at 100 % |"
+        " µs of the core a packet at 25 / 50 / 100 % | of those, its own and receiving |"
         " kB a call |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
@@ -72,16 +79,17 @@ def markdown(results, ceiling, machine, notes, options):
         other = other and median(other, lambda result: result["plateau_pps"])
         mark = "†" if any(result["generator_late"] for result in repeats) else ""
         short = short or bool(mark)
-        core = [number(median(repeats, lambda result, part=part:
-                              result["steady"][part]["core_us_per_packet"]), 2)
-                for part in ("25", "50", "100")]
-        parts = [number(median(repeats, lambda result, name=name: result["steady"]["100"][name]), 2)
-                 for name in ("process_us_per_packet", "receiving_us_per_packet")]
+        core = " / ".join(number(median(repeats, lambda result, part=part:
+                                        result["steady"][part]["core_us_per_packet"]), 2)
+                          for part in PARTS)
+        own = " / ".join(number(median(repeats, lambda result, part=part:
+                                       own_us_per_packet(result["steady"][part])), 2)
+                         for part in PARTS)
         lines.append(
             f"| {shape} | {calls} | {device} | {spread(repeats, lambda result: result['plateau_pps'])}{mark}"
             f" | {number(plateau / other, 2) if other else '–'}"
             f" | {spread(repeats, lambda result: result['clean_pps'])}"
-            f" | {' / '.join(core)} | {' + '.join(parts)}"
+            f" | {core} | {own}"
             f" | {number(kilobytes_per_call(rows, shape, device), 1)} |")
     lines += [
         "",
@@ -93,7 +101,7 @@ def markdown(results, ceiling, machine, notes, options):
         delays = [" / ".join(number(median(repeats, lambda result, part=part, name=name:
                                            result["steady"][part][f"delay_{name}_us"]))
                              for name in ("p50", "p99", "p999"))
-                  for part in ("25", "50", "100")]
+                  for part in PARTS]
         lost = median(repeats, lambda result: 100 * result["steady"]["100"]["loss"])
         forwarded = median(repeats, lambda result: result["overload"]["delivered_pps"])
         late = median(repeats, lambda result: result["overload"]["delay_p99_us"])
