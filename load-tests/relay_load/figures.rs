@@ -214,3 +214,30 @@ impl Figures {
         format!("{{{}}}", fields.join(", "))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Delays;
+
+    #[test]
+    fn percentiles_are_within_two_percent_from_nanoseconds_to_seconds() {
+        for scale in [1u64, 100, 10_000, 1_000_000] {
+            let mut delays = Delays::new();
+            (1..=1000).for_each(|n| delays.add(n * scale));
+            for (part, wanted) in [(0.5, 501), (0.99, 991), (0.999, 1000)] {
+                let wanted = (wanted * scale) as f64 / 1000.0;
+                let found = delays.percentile(part);
+                assert!(
+                    (found - wanted).abs() <= 0.02 * wanted,
+                    "{part} of {scale}: {found}, not {wanted}"
+                );
+            }
+            assert_eq!(delays.most_us(), scale as f64);
+        }
+    }
+
+    #[test]
+    fn without_packets_there_is_no_delay() {
+        assert_eq!(Delays::new().percentile(0.99), 0.0);
+    }
+}

@@ -283,3 +283,95 @@ fn internet_checksum(bytes: &[u8]) -> u16 {
     }
     !(sum as u16)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINK: Link = Link {
+        from: [2, 0, 0, 0, 0, 1],
+        to: [2, 0, 0, 0, 0, 2],
+    };
+
+    /// The two legs of a call; the first with these keys.
+    fn call(keys: &str) -> Vec<LegLine> {
+        let one = format!("10.78.0.1:10000 10.77.0.2:20000{keys}");
+        let other = "10.78.0.2:10000 10.77.0.2:20002";
+        [one.as_str(), other]
+            .map(|line| leg(line).expect("a leg"))
+            .into()
+    }
+
+    fn streams(keys: &str) -> Streams {
+        Streams::new(&call(keys), LINK).expect("streams")
+    }
+
+    /// The frame, as it comes back from the device to this leg.
+    fn returned(frame: &mut [u8], to: [u8; 4]) {
+        frame[30..34].copy_from_slice(&to);
+        frame[36..38].copy_from_slice(&10_000u16.to_be_bytes());
+    }
+
+    #[test]
+    fn a_packet_says_who_sent_it_its_number_and_when() {
+        let mut streams = streams("");
+        let (mut frame, mut slot) = ([0; FRAME], [0; FRAME]);
+        streams.write(0, 7, &mut frame);
+        let length = streams.write(0, 1234, &mut frame);
+        assert_eq!(length, HEADERS + RTP);
+        assert_eq!(internet_checksum(&frame[14..34]), 0);
+        returned(&mut frame, [10, 78, 0, 2]);
+        let (leg, rtp) = streams.addressed(&frame[..length]).expect("a leg");
+        assert_eq!(leg, 1);
+        let mark = streams.mark(leg, rtp, &mut slot).expect("a mark");
+        assert_eq!((mark.leg, mark.number, mark.at), (0, 1, 1234));
+    }
+
+    #[test]
+    fn a_protected_packet_is_read_with_the_device_s_key_and_no_other() {
+        let (ours, theirs) = ("01".repeat(30), "02".repeat(30));
+        let suite = "AES_CM_128_HMAC_SHA1_80";
+        let mut device = streams(&format!(" {suite} {theirs} {ours}"));
+        let mut streams = streams(&format!(" {suite} {ours} {theirs}"));
+        let (mut frame, mut slot) = ([0; FRAME], [0; FRAME]);
+        let length = streams.write(0, 5, &mut frame);
+        assert_eq!(length, HEADERS + RTP + 10);
+        let rtp = &frame[HEADERS..length];
+        assert!(streams.mark(0, rtp, &mut slot).is_none());
+        let mark = device.mark(0, rtp, &mut slot).expect("a mark");
+        assert_eq!((mark.leg, mark.number, mark.at), (0, 0, 5));
+    }
+
+    #[test]
+    fn rtcp_other_ports_and_other_addresses_are_nobody_s() {
+        let mut streams = streams("");
+        let mut frame = [0; FRAME];
+        let length = streams.write(1, 0, &mut frame);
+        returned(&mut frame, [10, 78, 0, 1]);
+        assert!(streams.addressed(&frame[..length]).is_some());
+        let changes: [fn(&mut [u8; FRAME]); 4] = [
+            |frame| frame[HEADERS + 1] = 200, // a sender report
+            |frame| frame[37] += 1,
+            |frame| frame[33] = 3,
+            |frame| frame[23] = 6, // TCP
+        ];
+        for change in changes {
+            let mut frame = frame;
+            change(&mut frame);
+            assert!(streams.addressed(&frame[..length]).is_none());
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_not_understood_is_no_leg() {
+        for line in [
+            "",
+            "10.78.0.1:10000",
+            "10.78.0.1 10.77.0.2:20000",
+            "10.78.0.1:10000 10.77.0.2:20000 AES_CM_128_HMAC_SHA1_80 01 02",
+            "10.78.0.1:10000 10.77.0.2:20000 sdes",
+        ] {
+            assert!(leg(line).is_none(), "{line}");
+        }
+    }
+}
