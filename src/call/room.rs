@@ -541,7 +541,7 @@ impl Rooms {
             if room.peers.is_empty()
                 && let Some(room) = self.rooms.remove(key)
             {
-                self.end_sound_of_room(now, &room.sound);
+                self.end_sound_of_room(&room.sound);
             }
         }
         Some(member)

@@ -11,7 +11,7 @@ use ringwire::sound::conference::{
 };
 use ringwire::sound::dtmf::DtmfEvent;
 use ringwire::sound::level::Alarm;
-use ringwire::sound::receiver::{Incoming, ReceiverSettings};
+use ringwire::sound::receiver::{Content, Incoming, ReceiverSettings};
 
 use crate::codecs::payloads;
 
@@ -66,7 +66,7 @@ pub fn through_a_room(
                 sequence: 65_500_u16.wrapping_add(n as u16),
                 timestamp: (n as u32).wrapping_mul(units),
                 marker: n == 0,
-                codec: from,
+                content: Content::Sound(from),
                 payload,
             };
             room.push(TALKER, incoming);

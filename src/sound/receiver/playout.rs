@@ -311,7 +311,7 @@ impl Receiver {
         if std::mem::take(&mut self.playout.seam) {
             self.queue.join(start);
         }
-        let media = media_micros(packet.timestamp, packet.codec.clock_rate());
+        let media = media_micros(packet.timestamp, packet.content.clock_rate());
         let sound = &self.queue.samples()[start..];
         self.capture.add(media, false, sound);
     }

@@ -136,7 +136,7 @@ impl Scene {
                         sequence: number as u16,
                         timestamp: (number as u32).wrapping_mul(units),
                         marker: false,
-                        codec: peer.codec,
+                        content: Content::Sound(peer.codec),
                         payload: &peer.payloads[number as usize % peer.payloads.len()],
                     };
                     self.room.conference.push(peer.leg.unwrap(), packet);
