@@ -135,12 +135,15 @@ impl Ring {
         self.enable()?;
         // What was left over from the last turn has waited already.
         let leftover = !self.ring.completion().is_empty();
-        let wait = match self.gathers && !leftover {
+        let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+        // The kernel gathers past a deadline, be it sound or a handshake that
+        // the last turn left for this one.
+        let has_time = left.is_none_or(|left| left >= wait.gather);
+        let wait = match self.gathers && !leftover && has_time {
             true => wait,
             false => Wait::ANY,
         };
         let want = wait.completions;
-        let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
         let submitted = match left.map(Timespec::from) {
             None => self.ring.submit_and_wait(Wait::ANY.completions),
             Some(left) => {
