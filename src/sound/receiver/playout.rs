@@ -403,12 +403,16 @@ impl Receiver {
             None => self.queue.silence(samples),
         }
         let duration = self.micros_of(samples);
+        let stood_in = self.playout.ahead + self.playout.silent;
         self.playout.without += duration;
         self.playout.ahead += duration;
         if std::mem::take(&mut self.playout.seam) {
             self.queue.join(start);
         }
         made.comfort = true;
+        let media = self.media_of(self.playout.next_timestamp) + stood_in;
+        let sound = &self.queue.samples()[start..];
+        self.capture.add(media, true, sound);
     }
 
     /// Silence, or the background the sender described, until a frame is full.
