@@ -19,7 +19,7 @@ use crate::call::limits::Limits;
 use crate::call::output::Output;
 use crate::call::query::Queries;
 use crate::call::registering::Registrars;
-use crate::call::request::{Action, CallError, CallReply, CallRequest, CallState, TraceSnapshot};
+use crate::call::request::{Action, CallError, CallReply, CallRequest, CallState};
 use crate::call::room::{RoomNotice, RoomRequest};
 use crate::call::scanners::Scanners;
 use crate::call::state::{Call, Phase};
@@ -28,9 +28,8 @@ use crate::clock::WallClock;
 use crate::ids::{CallId, ListenerId, RequestId, RoomKey, SessionId, ShardId};
 use crate::keying::{Fingerprint, Srtp};
 use crate::sip::agent::{Agent, Event, Transmit};
-use crate::sip::routing;
 use crate::timers::Timers;
-use crate::trace::{TraceSettings, TracedMessage, Traces, Way};
+use crate::trace::{TraceSettings, Traces, Way};
 
 /// What the calls of a shard need to know.
 #[derive(Debug, Clone)]
@@ -356,51 +355,6 @@ impl Calls {
     /// How many bytes the calls' traces take.
     pub fn trace_bytes(&self) -> usize {
         self.traces.bytes()
-    }
-
-    /// Keeps the datagram if it belongs to a call or may begin one.
-    fn trace(
-        &mut self,
-        at: Instant,
-        way: Way,
-        listener: ListenerId,
-        remote: SocketAddr,
-        datagram: &[u8],
-        payload: impl FnOnce() -> Bytes,
-    ) {
-        if !self.settings.trace.enabled {
-            return;
-        }
-        let Some((sip_call_id, may_begin)) = routing::call_id(datagram) else {
-            return;
-        };
-        // What we send begins nothing: an INVITE of ours is its call's before.
-        let begins = may_begin && way == Way::Received;
-        let Some(&local) = self.settings.listeners.get(usize::from(listener.0)) else {
-            return;
-        };
-        if self.traces.wants(sip_call_id, begins) {
-            let message = TracedMessage {
-                at,
-                way,
-                local,
-                remote,
-                payload: payload(),
-            };
-            self.traces.record(sip_call_id, message);
-        }
-    }
-
-    /// `GET /call/{call_id}/trace`.
-    fn tell_trace(&mut self, id: RequestId, call: CallId) {
-        let reply = match self.traces.of_call(call) {
-            Some(trace) => CallReply::Trace(Box::new(TraceSnapshot {
-                trace,
-                clock: self.settings.clock,
-            })),
-            None => CallReply::Refused(CallError::NoTrace),
-        };
-        self.reply(id, reply);
     }
 
     /// The next thing to do for a call.

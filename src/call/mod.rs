@@ -16,6 +16,7 @@
 //! | `sound_requests`, `waiting`, `recordings` | plays, voices, what somebody alone hears, recordings |
 //! | `watch`, `quality` | how good legs sound, and whether they sound at all |
 //! | `limits`, `scanners` | who may call how often |
+//! | `traced` | what is kept of the signalling |
 //! | `query` | snapshots with statistics from several shards |
 //! | `description` | between SDP and the leg table |
 //! | `request`, `snapshot`, `event` | the words spoken with the api |
@@ -54,6 +55,7 @@ mod sound_requests;
 mod state;
 mod studio;
 mod tally;
+mod traced;
 mod waiting;
 mod watch;
 pub mod web_peer;

@@ -95,6 +95,13 @@ impl Ports for PretendedPorts {
     fn close(&mut self, _now: Instant, ports: OpenPorts) {
         self.free.push(ports.rtp.0);
     }
+
+    // There is one shard.
+    fn hand_over(&mut self, _ports: OpenPorts) {}
+
+    fn take_over(&mut self, _now: Instant, _local: LegAddress) -> Result<OpenPorts, PortsError> {
+        Err(PortsError::Exhausted)
+    }
 }
 
 impl Gateway {
