@@ -62,7 +62,7 @@ hook = "{hook}"
 class Gateway:
     """The process under test on free loopback ports."""
 
-    def __init__(self, binary, directory, cores, backend, pairs, hook=None):
+    def __init__(self, binary, directory, cores, backend, pairs, hook=None, more=""):
         self.ip = "127.0.0.1"
         self.cores = cores
         self.sip_port = process.free_udp_port()
@@ -84,6 +84,7 @@ class Gateway:
                     backend=backend,
                 )
                 + (HOOKED.format(hook=hook) if hook else "")
+                + more
             )
         environment = {k: v for k, v in os.environ.items() if not k.startswith("RINGWIRE_")}
         with open(self.log, "wb") as log:

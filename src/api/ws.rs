@@ -25,6 +25,10 @@ use super::{Shared, ws_requests};
 /// RFC 6455 section 7.4.1 and the IANA registry: "try again later".
 const TRY_AGAIN_LATER: u16 = 1013;
 
+/// What a WebSocket reads into, in bytes, for as long as it is open. A frame
+/// that is longer takes several reads; most that come are a few dozen bytes.
+const READ_BUFFER: usize = 4 * 1024;
+
 /// Follows an outgoing call on a WebSocket.
 ///
 /// Binary frames carry protobuf, text frames the same in JSON; see
@@ -348,6 +352,7 @@ async fn upgrade(
     let upgrade = WebSocketUpgrade::from_request_parts(parts, &())
         .await
         .map_err(|_| ApiError::of_status(StatusCode::UPGRADE_REQUIRED))?
+        .read_buffer_size(READ_BUFFER)
         .max_message_size(MAX_BODY)
         .max_frame_size(MAX_BODY);
     match shared.sockets.clone().try_acquire_owned() {
