@@ -66,6 +66,7 @@ pub struct Rtp {
     pub ports: Setting<String>,
     pub backend: Setting<String>,
     pub gather_us: Setting<Whole>,
+    pub realtime: Setting<bool>,
     pub inactivity_timeout_s: Setting<Whole>,
     pub port_reuse_delay_s: Setting<Whole>,
 }

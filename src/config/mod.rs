@@ -193,6 +193,8 @@ pub struct Rtp {
     /// How long packets may wait for others to share a wake-up with, where
     /// many come; io_uring only.
     pub gather: Duration,
+    /// Shards' threads come before all ordinary ones of their cores.
+    pub realtime: bool,
     /// A call that is not on hold and gets no media for this long is ended.
     pub inactivity_timeout: Duration,
     /// A closed port rests for this long before it is used again.

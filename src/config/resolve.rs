@@ -63,7 +63,7 @@ pub(super) fn resolve(
         public: reader.public(&file, machine, &sip)?,
         log: reader.log(&file)?,
         http: reader.http(&file)?,
-        rtp: reader.rtp(&file, cores.len(), &sip)?,
+        rtp: reader.rtp(&file, &cores, machine, &sip)?,
         rooms: rooms::rooms(&reader, &file, &sip)?,
         sound: sound::sound(&reader, &file)?,
         webrtc: webrtc::webrtc(&reader, &file, cores.len(), &sip)?,
@@ -383,7 +383,14 @@ impl Reader<'_> {
         })
     }
 
-    fn rtp(&self, file: &File, shards: usize, sip: &Sip) -> Result<Rtp, ConfigError> {
+    fn rtp(
+        &self,
+        file: &File,
+        cores: &[usize],
+        machine: &Machine,
+        sip: &Sip,
+    ) -> Result<Rtp, ConfigError> {
+        let shards = cores.len();
         let found = self.text(
             Some("RINGWIRE_RTP_PORTS"),
             &file.rtp.ports,
@@ -414,9 +421,17 @@ impl Reader<'_> {
             (_, Origin::Default(_)) => MediaBackend::Auto,
             found => self.parse(found, values::backend)?,
         };
+        let realtime = file.rtp.realtime.as_ref();
+        if let Some(setting) = realtime.filter(|on| *on.get_ref())
+            && machine.cores.iter().all(|core| cores.contains(core))
+        {
+            let problem = "leaves everything else without time where every core has a shard; leave one out of cores, or write false";
+            return Err(self.fail(&written(setting), problem));
+        }
         Ok(Rtp {
             ports,
             backend,
+            realtime: realtime.is_some_and(|on| *on.get_ref()),
             gather: self
                 .whole(&file.rtp.gather_us, 700, 0..=5000, "microseconds")
                 .map(Duration::from_micros)?,

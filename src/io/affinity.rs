@@ -19,18 +19,23 @@ pub fn pin_to_core(core: usize) -> io::Result<()> {
     checked(result).map(|_| ())
 }
 
-/// Nice value of a shard's thread: some thirty times the share of an ordinary
-/// thread. Where more comes in than a shard can relay, the kernel's own threads
-/// that fill the sockets must not get half of the core for packets that are
-/// then dropped: behind the shard they wait, and the device's queue, which is
-/// short, overflows instead of the sockets'.
-const SHARD_NICE: libc::c_int = -15;
+/// The lowest of the real-time priorities: before every ordinary thread, behind
+/// what the kernel itself runs so.
+const SHARD_PRIORITY: libc::c_int = 1;
 
-/// Puts the calling thread before ordinary ones. Fails with `PermissionDenied`
-/// without CAP_SYS_NICE and with an RLIMIT_NICE below it.
-pub fn raise_priority() -> io::Result<()> {
-    // SAFETY: takes no pointers; 0 is the calling thread.
-    let result = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, SHARD_NICE) };
+/// Puts the calling thread before all ordinary ones of its core, the kernel's
+/// included. Where more comes in than can be relayed, the thread that fills the
+/// sockets would otherwise get its share of the core for packets that are then
+/// dropped; behind the shard it waits, and the device's queue, which is short,
+/// overflows instead of the sockets'. Fails with `PermissionDenied` without
+/// CAP_SYS_NICE and with an RLIMIT_RTPRIO of 0.
+pub fn become_realtime() -> io::Result<()> {
+    // SAFETY: sched_param is plain data, for which all zeros is a valid value.
+    let mut parameters: libc::sched_param = unsafe { std::mem::zeroed() };
+    parameters.sched_priority = SHARD_PRIORITY;
+    let policy = libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK;
+    // SAFETY: `parameters` is live; 0 is the calling thread.
+    let result = unsafe { libc::sched_setscheduler(0, policy, &parameters) };
     checked(result).map(|_| ())
 }
 
@@ -64,16 +69,16 @@ mod tests {
     }
 
     #[test]
-    fn a_raised_thread_stands_before_others_unless_that_is_refused() {
+    fn a_thread_becomes_a_realtime_one_unless_that_is_refused() {
         std::thread::spawn(|| {
-            let raised = raise_priority();
-            // SAFETY: takes no pointers.
-            let nice = unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
-            match raised {
-                Ok(()) => assert_eq!(nice, SHARD_NICE),
+            let became = become_realtime();
+            // SAFETY: takes no pointers; 0 is the calling thread.
+            let policy = unsafe { libc::sched_getscheduler(0) };
+            match became {
+                Ok(()) => assert_eq!(policy, libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK),
                 Err(error) => {
                     assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
-                    assert!(nice > SHARD_NICE);
+                    assert_eq!(policy, libc::SCHED_OTHER);
                 }
             }
         })

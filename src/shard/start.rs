@@ -312,10 +312,12 @@ impl Plan {
                 "the shard's thread is not pinned: {error}"
             );
         }
-        if let Err(error) = affinity::raise_priority() {
-            tracing::info!(
-                shard = self.id.0,
-                "the shard's thread has no priority over others: {error} (CAP_SYS_NICE or RLIMIT_NICE gives it)"
+        if self.config.rtp.realtime
+            && let Err(error) = affinity::become_realtime()
+        {
+            tracing::warn!(
+                core = self.core,
+                "rtp.realtime: the shard's thread is an ordinary one: {error} (CAP_SYS_NICE or LimitRTPRIO=1 allows it)"
             );
         }
         let choice = match self.config.rtp.backend {

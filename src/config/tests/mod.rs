@@ -197,6 +197,14 @@ fn what_is_wrong_is_told_with_line_column_field_and_what_would_be_right() {
             "gateway.toml:2:11: rtp.backend: \"iouring\" is none of \"auto\", \"uring\", \"poll\"; did you mean \"uring\"?",
         ),
         (
+            "[rtp]\ngather_us = 6000\n",
+            "gateway.toml:2:13: rtp.gather_us: 6000 is out of range; write 0 to 5000 microseconds",
+        ),
+        (
+            "cores = \"0-3\"\n[rtp]\nrealtime = true\n",
+            "gateway.toml:3:12: rtp.realtime: leaves everything else without time where every core has a shard; leave one out of cores, or write false",
+        ),
+        (
             "cores = [1, 1]\n",
             "gateway.toml:1:9: cores: core 1 is listed twice",
         ),
