@@ -39,9 +39,13 @@ class Device:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("RINGWIRE_")}
         self.log = os.path.join(self.directory, f"{type(self).__name__.lower()}.log")
         with open(self.log, "wb") as log:
-            self.child = start([*self.network.prefix("device"), *command], self.options.device_core,
+            self.child = start([*self.network.prefix("device"), *command], self.cores(),
                                stderr=log, env=environment,
                                **{"stdin": subprocess.DEVNULL, "stdout": log, **more})
+
+    def cores(self):
+        """Where its threads may run; those that relay are the device's core's."""
+        return [self.options.device_core]
 
     @property
     def pid(self):
@@ -87,6 +91,7 @@ class Device:
 
 class Ringwire(Device):
     shapes = SHAPES
+    realtime = False
 
     CONFIG = """\
 data_dir = "{directory}/data"
@@ -104,6 +109,7 @@ listen = ["{ip}:5060"]
 [rtp]
 ports = "20000-59999"
 backend = "{backend}"
+realtime = {realtime}
 inactivity_timeout_s = 86400
 
 [webrtc]
@@ -129,7 +135,8 @@ answer = {{ room = "{{from}}", peer = "{{call_id}}" }}
         with open(config, "w") as file:
             file.write(self.CONFIG.format(directory=self.directory, ip=DEVICE,
                                           core=self.options.device_core,
-                                          backend=self.options.backend))
+                                          backend=self.options.backend,
+                                          realtime=str(self.realtime).lower()))
         self.start([self.options.gateway, "--config", config])
         self.wait(self.listens, "the gateway")
         time.sleep(0.3)
@@ -145,6 +152,15 @@ answer = {{ room = "{{from}}", peer = "{{call_id}}" }}
             probe = socket.socket()
         with probe:
             return probe.connect_ex((DEVICE, 8008)) == 0
+
+
+class RealtimeRingwire(Ringwire):
+    """The same with `rtp.realtime`, which wants a core for everything else."""
+
+    realtime = True
+
+    def cores(self):
+        return [self.options.device_core, self.options.generator_core]
 
 
 class Rtpengine(Device):
@@ -215,6 +231,7 @@ class Reflector(Helper):
 
 DEVICES = {
     "ringwire": Ringwire,
+    "ringwire-realtime": RealtimeRingwire,
     "rtpengine": Rtpengine,
     "bare-uring": BareUring,
     "bare-epoll": BareEpoll,

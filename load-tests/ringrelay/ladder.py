@@ -95,7 +95,7 @@ class Session:
                    "--device-thread", str(self.network.receiving["device"])]
         if self.kind.reflected:
             command.append("--reflected")
-        return start(command, self.options.generator_core, stdin=subprocess.PIPE,
+        return start(command, [self.options.generator_core], stdin=subprocess.PIPE,
                      stdout=subprocess.PIPE, text=True)
 
     def _ask(self, line):

@@ -146,11 +146,11 @@ class Network:
         raise Problem("the device's sockets are still there 20 s after its end")
 
 
-def start(command, core, **more):
-    """A process of a session of its own on this core. Its session is what the
+def start(command, cores, **more):
+    """A process of a session of its own on these cores. Its session is what the
     kernel shares a core by (autogroup): device and generator are not to share
     one, and `nice` counts among sessions only where it is said again."""
-    child = subprocess.Popen(command, preexec_fn=process.pin([core]), start_new_session=True, **more)
+    child = subprocess.Popen(command, preexec_fn=process.pin(cores), start_new_session=True, **more)
     with contextlib.suppress(OSError):
         with open(f"/proc/{child.pid}/autogroup", "w") as autogroup:
             autogroup.write(str(niceness()))
