@@ -13,9 +13,10 @@ use crate::media::packet::DropReason;
 pub const SIGNALLING_BUFFER: usize = 4 << 20;
 
 /// Kernel receive buffer of a media socket, in bytes (the kernel doubles it):
-/// what a stream of speech sends in about 0.8 s. A stall loses nothing, and a
-/// shard that cannot keep up does not relay what nobody wants to hear any more.
-const MEDIA_RECEIVE_BUFFER: usize = 16 << 10;
+/// what a stream of speech sends in about 1.6 s. A stall of a second loses
+/// nothing, on our side or in the network, and a shard that cannot keep up does
+/// not relay for long what nobody wants to hear any more.
+const MEDIA_RECEIVE_BUFFER: usize = 32 << 10;
 
 /// Differentiated services code point of media: expedited forwarding (RFC
 /// 4594 section 4.1), as the traffic class byte.

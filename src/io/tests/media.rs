@@ -108,18 +108,18 @@ fn packets_queued_before_the_connect_still_say_who_sent_them(choice: BackendChoi
     let port = rig.media(0, V4);
     rig.settle();
     // In the socket before the connect, and read after it.
-    for _ in 0..10 {
+    for _ in 0..20 {
         stranger.send_to(b"stray", port).expect("sent");
         caller.send_to(b"voice", port).expect("sent");
     }
     rig.backend.connect_media(MediaPort(0), address(&caller));
-    for _ in 0..10 {
+    for _ in 0..20 {
         stranger.send_to(b"late", port).expect("sent");
         caller.send_to(b"voice", port).expect("sent");
     }
-    rig.heard(30);
+    rig.heard(60);
     rig.settle();
-    assert_eq!(rig.core.media.len(), 30);
+    assert_eq!(rig.core.media.len(), 60);
     for (_, from, bytes) in &rig.core.media {
         match &bytes[..] {
             b"stray" => assert_eq!(*from, Some(address(&stranger))),
