@@ -14,7 +14,7 @@ use crate::sound::conference::{
 use crate::sound::dtmf::DtmfEvent;
 use crate::sound::format::SampleRate;
 use crate::sound::level::Alarm;
-use crate::sound::receiver::{Incoming, Receiver, ReceiverSettings};
+use crate::sound::receiver::{Content, Incoming, Receiver, ReceiverSettings};
 use crate::sound::resample::Resampler;
 
 /// Frames of sound that repeat: two seconds.
@@ -114,7 +114,7 @@ fn receive(network: fn(u64) -> Option<u64>, units: u64) {
                 sequence: packet as u16,
                 timestamp: packet as u32 * 160,
                 marker: packet == 0,
-                codec: AudioCodec::Pcmu,
+                content: Content::Sound(AudioCodec::Pcmu),
                 payload: &sent[packet as usize % REPEATING],
             });
         }
@@ -176,7 +176,7 @@ fn mix(codec: AudioCodec, peers: usize, units: u64) {
                 sequence: n as u16,
                 timestamp: n as u32 * (codec.clock_rate() / 50),
                 marker: false,
-                codec,
+                content: Content::Sound(codec),
                 payload: &sent[n as usize % REPEATING],
             };
             conference.push(leg(peer), incoming);
