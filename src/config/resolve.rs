@@ -433,7 +433,7 @@ impl Reader<'_> {
             backend,
             realtime: realtime.is_some_and(|on| *on.get_ref()),
             gather: self
-                .whole(&file.rtp.gather_us, 700, 0..=5000, "microseconds")
+                .whole(&file.rtp.gather_us, 500, 0..=5000, "microseconds")
                 .map(Duration::from_micros)?,
             inactivity_timeout: self.seconds(&file.rtp.inactivity_timeout_s, 30, 1..=DAY_S)?,
             port_reuse_delay: self.seconds(&file.rtp.port_reuse_delay_s, 10, 0..=DAY_S)?,

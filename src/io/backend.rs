@@ -54,7 +54,7 @@ impl Default for BackendSettings {
             ring_entries: 1024,
             media_ports: 65536,
             signalling_queue: 4096,
-            gather: Duration::from_micros(700),
+            gather: Duration::from_micros(500),
         }
     }
 }

@@ -89,7 +89,7 @@ impl Patience {
 mod tests {
     use super::*;
 
-    const GATHER: Duration = Duration::from_micros(700);
+    const GATHER: Duration = Duration::from_micros(500);
 
     /// The wait after a second of one turn every `interval` with `packets`.
     fn after(packets: usize, interval: Duration) -> Wait {
@@ -114,7 +114,7 @@ mod tests {
             gather: GATHER,
         };
         assert_eq!(after(1, Duration::from_micros(20)), gathered);
-        assert_eq!(after(35, Duration::from_micros(700)), gathered);
+        assert_eq!(after(25, Duration::from_micros(500)), gathered);
     }
 
     #[test]
