@@ -17,19 +17,19 @@ def picture(results):
     """A row of two charts for each shape and number of calls."""
     rows = {}
     for (shape, calls, device), repeats in by_row(results).items():
-        points = sorted((found["offered_pps"], found["delivered_pps"], found["delay_p99_us"])
-                        for result in repeats for found in result["rungs"])
-        rows.setdefault((shape, calls), {})[device] = points
+        runs = [sorted((found["offered_pps"], found["delivered_pps"], found["delay_p99_us"])
+                       for found in result["rungs"]) for result in repeats]
+        rows.setdefault((shape, calls), {})[device] = runs
     charts = []
     for at, ((shape, calls), devices) in enumerate(rows.items()):
         title = f"{shape}, {calls} calls"
         top = at * HEIGHT
         charts.append(chart(0, top, f"{title}: packets/s out, by packets/s in",
-                            {name: [(x, y) for x, y, _ in points] for name, points in devices.items()},
-                            False))
+                            {name: [[(x, y) for x, y, _ in run] for run in runs]
+                             for name, runs in devices.items()}, False))
         charts.append(chart(WIDTH, top, f"{title}: delay p99 in µs, by packets/s in",
-                            {name: [(x, z) for x, _, z in points if z > 0]
-                             for name, points in devices.items()}, True))
+                            {name: [[(x, z) for x, _, z in run if z > 0] for run in runs]
+                             for name, runs in devices.items()}, True))
     height = max(1, len(rows)) * HEIGHT
     return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{2 * WIDTH}" height="{height}"'
             f' viewBox="0 0 {2 * WIDTH} {height}" font-family="sans-serif" font-size="11">\n'
@@ -37,7 +37,8 @@ def picture(results):
 
 
 def chart(left, top, title, lines, logarithmic):
-    every = [point for points in lines.values() for point in points] or [(1, 1)]
+    """A line for each run of each device, of one colour."""
+    every = [point for runs in lines.values() for run in runs for point in run] or [(1, 1)]
     most_x = max(x for x, _ in every)
     most_y = max(y for _, y in every)
     least_y = min(y for _, y in every) if logarithmic else 0
@@ -69,15 +70,17 @@ def chart(left, top, title, lines, logarithmic):
         parts.append(f'<line x1="{across(0):.1f}" y1="{up(y):.1f}" x2="{across(most_x):.1f}"'
                      f' y2="{up(y):.1f}" stroke="#ddd"/><text x="{across(0) - 6:.1f}"'
                      f' y="{up(y) + 4:.1f}" text-anchor="end">{short(y)}</text>\n')
-    for at, (name, points) in enumerate(lines.items()):
+    place = left + MARGIN_LEFT
+    for name, runs in lines.items():
         colour = COLOURS.get(name, "#000000")
-        path = " ".join(f"{across(x):.1f},{up(y):.1f}" for x, y in points)
-        parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.5"/>\n')
-        parts += [f'<circle cx="{across(x):.1f}" cy="{up(y):.1f}" r="2" fill="{colour}"/>\n'
-                  for x, y in points]
-        place = left + MARGIN_LEFT + at * 95
+        for points in runs:
+            path = " ".join(f"{across(x):.1f},{up(y):.1f}" for x, y in points)
+            parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}"/>\n')
+            parts += [f'<circle cx="{across(x):.1f}" cy="{up(y):.1f}" r="1.5" fill="{colour}"/>\n'
+                      for x, y in points]
         parts.append(f'<rect x="{place}" y="{bottom + 26}" width="10" height="10" fill="{colour}"/>'
                      f'<text x="{place + 14}" y="{bottom + 35}">{escape(name)}</text>\n')
+        place += 28 + 6 * len(name)
     return "".join(parts)
 
 
