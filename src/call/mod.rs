@@ -15,6 +15,7 @@
 //! | `arrange`, `studio`, `sound` | which rooms are relayed, which are mixed, and their sound |
 //! | `sound_requests`, `waiting`, `recordings` | plays, voices, what somebody alone hears, recordings |
 //! | `watch`, `quality` | how good legs sound, and whether they sound at all |
+//! | `sweep` | what is looked at in every leg once a second, in steps |
 //! | `limits`, `scanners` | who may call how often |
 //! | `traced` | what is kept of the signalling |
 //! | `query` | snapshots with statistics from several shards |
@@ -54,6 +55,7 @@ mod sound;
 mod sound_requests;
 mod state;
 mod studio;
+mod sweep;
 mod tally;
 mod traced;
 mod waiting;

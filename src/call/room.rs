@@ -82,6 +82,8 @@ pub struct Rooms {
     /// For rooms of other shards.
     pub(super) onward: VecDeque<(ShardId, RoomRequest)>,
     pub(super) watched_seconds: u32,
+    /// The next place of the leg table to be looked at, while a round goes on.
+    pub(super) next_swept: Option<u32>,
     pub(super) events: VecDeque<CallEvent>,
     pub(super) clock: WallClock,
     pub(super) web: Option<Web>,
@@ -140,6 +142,7 @@ impl Rooms {
             notices: VecDeque::new(),
             onward: VecDeque::new(),
             watched_seconds: 0,
+            next_swept: None,
             events: VecDeque::new(),
             clock,
             web: None,
@@ -240,20 +243,6 @@ impl Rooms {
     /// anything else is: what a call asks of that shard comes after it.
     pub fn poll_onward(&mut self) -> Option<(ShardId, RoomRequest)> {
         self.onward.pop_front()
-    }
-
-    /// Tells the calls whose media has stopped. To be called about once a
-    /// second.
-    pub fn sweep(&mut self, now: Instant) {
-        self.expire_keys(now);
-        self.watch(now);
-        for leg in self.table.inactive(now) {
-            if let Some(&call) = self.by_leg.get(&leg)
-                && let Some(MemberKind::Sip(_)) = self.members.get(&call).map(|m| &m.kind)
-            {
-                self.notices.push_back(RoomNotice::Silent { call });
-            }
-        }
     }
 
     /// How many rooms there are.

@@ -326,3 +326,26 @@ fn a_leg_without_media_is_told_of_after_the_configured_time() {
         Some(RoomNotice::Silent { .. })
     ));
 }
+
+#[test]
+fn a_round_in_steps_comes_to_every_leg_once() {
+    let mut house = House::new();
+    for n in 1..=5 {
+        house.join(n, &format!("r{n}"), "a");
+        house.connect(n, &[Codec::Pcmu]);
+    }
+    let later = house.now + Duration::from_secs(31);
+    assert!(!house.rooms.sweep_step(later, 2), "nothing was begun");
+    house.rooms.begin_sweep();
+    assert!(house.rooms.sweep_step(later, 2));
+    assert!(house.rooms.sweep_step(later, 2));
+    house.rooms.begin_sweep();
+    assert!(!house.rooms.sweep_step(later, 2), "the round goes on");
+    let told: Vec<CallId> = std::iter::from_fn(|| house.rooms.poll_notice())
+        .map(|notice| match notice {
+            RoomNotice::Silent { call } => call,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(told, [1, 2, 3, 4, 5].map(call));
+}

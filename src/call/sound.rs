@@ -227,16 +227,12 @@ impl Rooms {
     }
 
     /// Looks for keys whose end was lost. To be called about once a second.
-    pub(super) fn expire_keys(&mut self, now: Instant) {
-        let expired: Vec<(CallId, DtmfReport, KeyWay)> = self
-            .members
-            .iter_mut()
-            .filter_map(|(call, member)| {
-                let report = member.sound.events.expire(now)?;
-                Some((*call, report, member.sound.last_event))
-            })
-            .collect();
-        for (call, report, way) in expired {
+    pub(super) fn expire_key(&mut self, now: Instant, call: CallId) {
+        let Some(member) = self.members.get_mut(&call) else {
+            return;
+        };
+        if let Some(report) = member.sound.events.expire(now) {
+            let way = member.sound.last_event;
             self.reported(now, call, report, way);
         }
     }

@@ -3,12 +3,11 @@
 //! Packets are enough for the first two, so relayed legs are watched too; dead
 //! air is found in decoded sound only.
 
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use crate::call::quality::{LegQuality, Rating, Way};
 use crate::call::room::{Member, MemberKind, Place, RoomNotice, Rooms};
-use crate::ids::{CallId, RoomKey};
+use crate::ids::CallId;
 use crate::media::{LegStats, Remote};
 use crate::sdp::Codec;
 use crate::sound::level::{Alarm, Missing, OneWay, SecondOfTraffic};
@@ -153,14 +152,10 @@ impl LegWatch {
 }
 
 impl Rooms {
-    /// Looks at every leg. To be called once a second.
-    pub(super) fn watch(&mut self, now: Instant) {
-        self.watched_seconds = self.watched_seconds.wrapping_add(1);
+    /// Looks at a leg. To be called once a second.
+    pub(super) fn watch(&mut self, now: Instant, call: CallId) {
         let one_way = self.settings.watch.one_way;
-        let talkers = match one_way {
-            Some(_) => self.talkers(),
-            None => HashMap::new(),
-        };
+        let company = one_way.and_then(|_| self.company_of(call));
         let Rooms {
             members,
             table,
@@ -169,87 +164,87 @@ impl Rooms {
             watched_seconds,
             ..
         } = self;
-        for (call, member) in members {
-            let Some(stats) = table.stats(member.leg) else {
-                continue;
-            };
-            if member.early.is_some() {
-                // Nobody is to talk yet.
-                continue;
+        let Some(member) = members.get_mut(&call) else {
+            return;
+        };
+        let Some(stats) = table.stats(member.leg) else {
+            return;
+        };
+        if member.early.is_some() {
+            // Nobody is to talk yet.
+            return;
+        }
+        let is_call = matches!(member.kind, MemberKind::Sip(_));
+        let mut tell = |alarm| {
+            if is_call {
+                notices.push_back(RoomNotice::Alarm { call, alarm });
             }
-            let is_call = matches!(member.kind, MemberKind::Sip(_));
-            let mut tell = |alarm| {
-                if is_call {
-                    notices.push_back(RoomNotice::Alarm { call: *call, alarm });
-                }
-            };
-            // Spread over the seconds, not all in one.
-            let turn = member.leg.index.wrapping_add(*watched_seconds);
-            if turn.is_multiple_of(RATE_EVERY)
-                && let Some(codec) = first_audio(&member.codecs)
-            {
-                let conference = member.sound.conference;
-                let mut conference = conference.and_then(|id| studio.get_mut(id));
-                if let (Some(conference), Some(told)) = (&mut conference, stats.sent.reported) {
-                    let percent = u32::from(told.fraction_lost) * 100 / 256;
-                    conference.expect_loss(member.leg, percent.min(MOST_LOSS) as u8);
-                }
-                let sound = conference.and_then(|conference| conference.sound(member.leg));
-                let buffer = sound.map(|sound| sound.receiver);
-                let turns = member.watch.quality.rate(codec, &stats, buffer.as_ref());
-                for turn in turns.into_iter().flatten() {
-                    tell(SoundAlarm::Quality {
-                        way: turn.way,
-                        poor: turn.poor,
-                        mos: turn.quality.mos,
-                        r: turn.quality.r,
-                    });
-                }
+        };
+        // Spread over the seconds, not all in one.
+        let turn = member.leg.index.wrapping_add(*watched_seconds);
+        if turn.is_multiple_of(RATE_EVERY)
+            && let Some(codec) = first_audio(&member.codecs)
+        {
+            let conference = member.sound.conference;
+            let mut conference = conference.and_then(|id| studio.get_mut(id));
+            if let (Some(conference), Some(told)) = (&mut conference, stats.sent.reported) {
+                let percent = u32::from(told.fraction_lost) * 100 / 256;
+                conference.expect_loss(member.leg, percent.min(MOST_LOSS) as u8);
             }
-            let watch = &mut member.watch;
-            let received = grown(stats.received.packets, &mut watch.packets_received);
-            let sent = grown(stats.sent.packets, &mut watch.packets_sent);
-            let Place::Room(stream) = &member.place else {
-                continue;
-            };
-            let company = talkers.get(&stream.room).copied().unwrap_or_default();
-            // Who has sent comfort noise is silent, but there: nothing need come
-            // from it, and nothing be relayed to the other.
-            let pauses = table.is_pausing(member.leg);
-            let other_pauses = company.pausing > usize::from(pauses);
-            let traffic = SecondOfTraffic {
-                packets_received: received.max(u32::from(pauses)),
-                packets_sent: sent.max(u32::from(other_pauses)),
-                // Of a relayed leg packets are all that is known.
-                sound_received: true,
-                sound_sent: true,
-            };
-            // Alone, or with peers who are not to send, nobody hears anything
-            // and nothing is wrong.
-            if let Some(after) = one_way
-                && is_call
-                && watch.may_send
-                && company.talkers > 1
-                && let Some(alarm) = watch.second(now, after, traffic)
-            {
-                tell(alarm);
+            let sound = conference.and_then(|conference| conference.sound(member.leg));
+            let buffer = sound.map(|sound| sound.receiver);
+            let turns = member.watch.quality.rate(codec, &stats, buffer.as_ref());
+            for turn in turns.into_iter().flatten() {
+                tell(SoundAlarm::Quality {
+                    way: turn.way,
+                    poor: turn.poor,
+                    mos: turn.quality.mos,
+                    r: turn.quality.r,
+                });
             }
+        }
+        let watch = &mut member.watch;
+        let received = grown(stats.received.packets, &mut watch.packets_received);
+        let sent = grown(stats.sent.packets, &mut watch.packets_sent);
+        let (Some(after), Some(company)) = (one_way, company) else {
+            return;
+        };
+        // Who has sent comfort noise is silent, but there: nothing need come
+        // from it, and nothing be relayed to the other.
+        let pauses = table.is_pausing(member.leg);
+        let other_pauses = company.pausing > usize::from(pauses);
+        let traffic = SecondOfTraffic {
+            packets_received: received.max(u32::from(pauses)),
+            packets_sent: sent.max(u32::from(other_pauses)),
+            // Of a relayed leg packets are all that is known.
+            sound_received: true,
+            sound_sent: true,
+        };
+        // Alone, or with peers who are not to send, nobody hears anything
+        // and nothing is wrong.
+        if is_call
+            && watch.may_send
+            && company.talkers > 1
+            && let Some(alarm) = watch.second(now, after, traffic)
+        {
+            tell(alarm);
         }
     }
 
-    /// Who of each room is to send.
-    fn talkers(&self) -> HashMap<RoomKey, Company> {
-        let mut talkers = HashMap::with_capacity(self.rooms.len());
-        for (key, room) in &self.rooms {
-            let mut company = Company::default();
-            let members = room.peers.iter().filter_map(|call| self.members.get(call));
-            for member in members.filter(|member| member.watch.may_send) {
-                company.talkers += 1;
-                company.pausing += usize::from(self.table.is_pausing(member.leg));
-            }
-            talkers.insert(key.clone(), company);
+    /// Who of the call's room is to send, itself too; `None` without a room.
+    fn company_of(&self, call: CallId) -> Option<Company> {
+        let Place::Room(stream) = &self.members.get(&call)?.place else {
+            return None;
+        };
+        let mut company = Company::default();
+        let room = self.rooms.get(&stream.room);
+        let peers = room.map(|room| room.peers.as_slice()).unwrap_or_default();
+        let members = peers.iter().filter_map(|call| self.members.get(call));
+        for member in members.filter(|member| member.watch.may_send) {
+            company.talkers += 1;
+            company.pausing += usize::from(self.table.is_pausing(member.leg));
         }
-        talkers
+        Some(company)
     }
 
     /// A leg was described, for the first time or anew.

@@ -396,30 +396,38 @@ impl Table {
         Some(notice)
     }
 
-    /// Legs whose peer should be sending and has been silent for the
-    /// configured time; each is named at every call until it speaks, is
-    /// described anew or closed. Peers on hold, and such as may not send, are
-    /// exempt; of one whose last packet was comfort noise RTCP counts too. Walks all legs: meant for about once a second.
-    pub fn inactive(&self, now: Instant) -> impl Iterator<Item = LegId> + '_ {
+    /// How many places for legs there are, taken or free.
+    pub fn places(&self) -> u32 {
+        self.slots.len() as u32
+    }
+
+    /// The leg at this place; `None` where it is free.
+    pub fn leg_at(&self, place: u32) -> Option<LegId> {
+        let slot = self.slots.get(place as usize)?;
+        slot.live.then(|| self.leg_id(place as usize))
+    }
+
+    /// Whether the leg's peer should be sending and has been silent for the
+    /// configured time; so until it speaks, is described anew or closed. Peers
+    /// on hold, and such as may not send, are exempt; of one whose last packet
+    /// was comfort noise RTCP counts too.
+    pub fn is_inactive(&self, now: Instant, leg: LegId) -> bool {
+        let i = leg.index as usize;
+        let (Some(receive), Some(cold)) = (self.receive.get(i), self.cold.get(i)) else {
+            return false;
+        };
+        let awaited = self.leg_at(leg.index) == Some(leg)
+            && receive.is(receive_state::OPEN)
+            && cold.remote.as_ref().is_some_and(|remote| !remote.held);
         let now_ms = self.tick(now).ms;
+        let described = now_ms.wrapping_sub(cold.quiet_since_ms);
+        let heard = now_ms.wrapping_sub(receive.last_ms);
+        let quiet = match receive.is(receive_state::HAS_SSRC) {
+            true => heard.min(described),
+            false => described,
+        };
         let limit = u32::try_from(self.settings.inactivity.as_millis()).unwrap_or(u32::MAX);
-        (0u32..).zip(&self.slots).filter_map(move |(index, slot)| {
-            let receive = self.receive.get(index as usize)?;
-            let cold = self.cold.get(index as usize)?;
-            if !slot.live || !receive.is(receive_state::OPEN) || cold.remote.as_ref()?.held {
-                return None;
-            }
-            let described = now_ms.wrapping_sub(cold.quiet_since_ms);
-            let heard = now_ms.wrapping_sub(receive.last_ms);
-            let quiet = match receive.is(receive_state::HAS_SSRC) {
-                true => heard.min(described),
-                false => described,
-            };
-            (quiet >= limit).then_some(LegId {
-                index,
-                generation: slot.generation,
-            })
-        })
+        awaited && quiet >= limit
     }
 
     /// Totals over all legs, past and present.

@@ -29,6 +29,10 @@ use crate::trace::Way;
 
 /// How often legs are looked over for silence.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+/// Legs looked over in one turn: some 50 µs, which no packet notices.
+const SWEEP_STEP: u32 = 64;
+/// How soon the next of them are, where nothing else ends the wait.
+const SWEEP_PAUSE: Duration = Duration::from_millis(2);
 /// How soon the shard looks again when the api or another shard did not take
 /// everything.
 const RETRY_INTERVAL: Duration = Duration::from_millis(5);
@@ -189,10 +193,11 @@ impl Turn {
             media.handle_timeout(now);
         }
         if now >= self.next_sweep {
-            self.inside.rooms.sweep(now);
+            self.inside.rooms.begin_sweep();
             self.inside.calls.sweep(now);
             self.next_sweep = now + SWEEP_INTERVAL;
         }
+        self.inside.rooms.sweep_step(now, SWEEP_STEP);
         let sounded = self.make_sound();
         self.shake_hands();
         self.settle(now);
@@ -271,6 +276,9 @@ impl Turn {
         }
         if let Some(at) = self.inside.rooms.table.next_handshake() {
             deadline = deadline.min(at);
+        }
+        if self.inside.rooms.is_sweeping() {
+            deadline = deadline.min(now + SWEEP_PAUSE);
         }
         if let Some(at) = self.inside.rooms.next_sound() {
             deadline = deadline.min(at);

@@ -164,7 +164,7 @@ fn a_pausing_peer_is_there_as_long_as_it_reports() {
         .payloads
         .push(mapping(CodecId::COMFORT_NOISE, 13, 13, 8000));
     bench.table.set_remote(bench.now, a, with_noise);
-    let inactive = |bench: &Bench| bench.table.inactive(bench.now).any(|leg| leg == a);
+    let inactive = |bench: &Bench| bench.table.is_inactive(bench.now, a);
     // RFC 3550 section 6.4.2: an empty receiver report.
     let report = [0x80, 201, 0, 1, 0, 0, 0, 9];
     let limit = TableSettings::default().inactivity.as_millis() as u64;

@@ -134,7 +134,11 @@ fn silence_is_named_once_it_has_lasted_and_hold_is_exempt() {
     let (mut bench, a, b) = Bench::pair();
     let _undescribed = bench.open(5, false);
     bench.pass(29_000);
-    let inactive = |bench: &Bench| bench.table.inactive(bench.now).collect::<Vec<_>>();
+    let inactive = |bench: &Bench| {
+        let legs = [a, b].into_iter();
+        legs.filter(|leg| bench.table.is_inactive(bench.now, *leg))
+            .collect::<Vec<_>>()
+    };
     assert_eq!(inactive(&bench), []);
     bench.relayed(1, Rtp::new(1, 1, 1));
     bench.pass(1_000);
