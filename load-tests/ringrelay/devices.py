@@ -29,11 +29,9 @@ class Device:
         self.idle_bytes = None
         self.files = None
 
-    @classmethod
-    def by_xdp(cls, options):
-        """Whether it sends by XDP_TX, which veth takes only where it has a
-        program itself."""
-        return False
+    # Whether it sends by XDP_TX, which veth takes only where it has a program
+    # itself.
+    by_xdp = False
 
     def start(self, command, **more):
         environment = {k: v for k, v in os.environ.items() if not k.startswith("RINGWIRE_")}
@@ -125,10 +123,6 @@ number = "room"
 subnets = ["10.77.0.0/24"]
 answer = {{ room = "{{from}}", peer = "{{call_id}}" }}
 """
-
-    @classmethod
-    def by_xdp(cls, options):
-        return "xdp" in options.backend
 
     def set_up(self):
         config = os.path.join(self.directory, "gateway.toml")
@@ -224,9 +218,7 @@ class Reflector(Helper):
     words = ("reflect",)
     reflected = True
 
-    @classmethod
-    def by_xdp(cls, options):
-        return True
+    by_xdp = True
 
 
 DEVICES = {

@@ -50,7 +50,7 @@ class Session:
 
     def __enter__(self):
         try:
-            if self.kind.by_xdp(self.options):
+            if self.kind.by_xdp:
                 self._let_pass()
             self._set_up()
         except BaseException:
