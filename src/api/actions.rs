@@ -108,7 +108,9 @@ pub async fn act_on_incoming(
     request: Request,
 ) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
-    let call = shared.call_for(&parts, &call_id, Some(Direction::Incoming))?;
+    let call = shared
+        .call_for(&parts, &call_id, Some(Direction::Incoming))
+        .await?;
     let action = incoming(read_json(Request::from_parts(parts, body)).await?)?;
     shared.do_incoming(&call, action).await?;
     Ok(done())
@@ -135,7 +137,9 @@ pub async fn act_on_outgoing(
     request: Request,
 ) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
-    let call = shared.call_for(&parts, &call_id, Some(Direction::Outgoing))?;
+    let call = shared
+        .call_for(&parts, &call_id, Some(Direction::Outgoing))
+        .await?;
     let body: ActionBody = read_json(Request::from_parts(parts, body)).await?;
     match body.action.as_deref() {
         Some("End") => shared.act(&call, Action::End).await?,
@@ -220,14 +224,14 @@ async fn end(
     direction: Option<Direction>,
 ) -> Result<Response, ApiError> {
     let (parts, _) = request.into_parts();
-    let call = shared.call_for(&parts, call_id, direction)?;
+    let call = shared.call_for(&parts, call_id, direction).await?;
     shared.act(&call, Action::End).await?;
     Ok(done())
 }
 
 impl Shared {
     /// The call of this path, if whoever asks may act on it.
-    pub fn call_for(
+    pub async fn call_for(
         &self,
         parts: &axum::http::request::Parts,
         call_id: &str,
@@ -247,7 +251,7 @@ impl Shared {
                 ));
             }
         };
-        let call = self.registry.get(id).ok_or_else(ApiError::call_not_found)?;
+        let call = self.known_call(id).await?;
         if call.app != app {
             return Err(ApiError::forbidden("this call belongs to another app"));
         }

@@ -79,8 +79,7 @@ pub async fn call_trace(
     let (parts, _) = request.into_parts();
     let app = shared.gate.permit(&parts)?.app()?;
     let id: CallId = call_id.parse().map_err(|_| ApiError::call_not_found())?;
-    let call = shared.registry.get(id);
-    if call.ok_or_else(ApiError::call_not_found)?.app != app {
+    if shared.known_call(id).await?.app != app {
         return Err(ApiError::forbidden("this call belongs to another app"));
     }
     match shared.ask(id.shard, CallRequest::Trace(id)).await? {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Path, Request, State};
+use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -23,9 +24,10 @@ use super::records::record_view;
 use super::registry::Call;
 use super::sound::audio::AudioView;
 
-/// A call that the shard has just forgotten has ended; its last event is on
-/// its way to us and does not take longer than this.
-const END_ON_ITS_WAY: Duration = Duration::from_secs(1);
+/// A call that the shard has and we do not know has just arrived, and one that
+/// the shard has just forgotten has ended. The event that says so is on its way
+/// to us and does not take longer than this.
+const EVENT_ON_ITS_WAY: Duration = Duration::from_secs(1);
 
 /// Tells one call.
 #[utoipa::path(
@@ -47,15 +49,45 @@ pub async fn one_call(
     let (parts, _) = request.into_parts();
     let app = shared.gate.permit(&parts)?.app()?;
     let id: CallId = call_id.parse().map_err(|_| ApiError::call_not_found())?;
-    let Some(call) = shared.registry.get(id) else {
-        let record = shared.record_for(&app, id).await?;
-        return Ok(success(record_view(&record)));
+    let call = match shared.known_call(id).await {
+        Ok(call) => call,
+        Err(error) if error.status == StatusCode::NOT_FOUND => {
+            let record = shared.record_for(&app, id).await?;
+            return Ok(success(record_view(&record)));
+        }
+        Err(error) => return Err(error),
     };
     if call.app != app {
         return Err(ApiError::forbidden("this call belongs to another app"));
     }
     let snapshot = the_call(&shared, &call).await?;
     Ok(success(call_view(&snapshot)))
+}
+
+impl Shared {
+    /// The call, if it lives or has ended a short while ago.
+    ///
+    /// A shard names a call in its answers (`GET /calls`, `GET /rooms`) as soon
+    /// as it has it, which may be before its arrival has come to us: whoever
+    /// read of it there can act on it.
+    ///
+    /// # Errors
+    /// 404 for no such call, 503 where its shard does not answer.
+    pub async fn known_call(&self, id: CallId) -> Result<Arc<Call>, ApiError> {
+        if let Some(call) = self.registry.get(id) {
+            return Ok(call);
+        }
+        if !self.shards.all().any(|shard| shard == id.shard) {
+            return Err(ApiError::call_not_found());
+        }
+        match self.ask(id.shard, CallRequest::Call(id)).await? {
+            CallReply::Call(_) => tokio::time::timeout(EVENT_ON_ITS_WAY, self.registry.known(id))
+                .await
+                .map_err(|_| ApiError::call_not_found()),
+            // It may have come and gone meanwhile.
+            _ => self.registry.get(id).ok_or_else(ApiError::call_not_found),
+        }
+    }
 }
 
 /// How a call is, or was when it ended.
@@ -79,7 +111,7 @@ pub async fn the_call(shared: &Shared, call: &Call) -> Result<Box<CallSnapshot>,
 async fn its_end(call: &Call) -> Option<Box<CallSnapshot>> {
     let mut changes = call.changes();
     let ended = async { while call.ended().is_none() && changes.changed().await.is_ok() {} };
-    let _ = tokio::time::timeout(END_ON_ITS_WAY, ended).await;
+    let _ = tokio::time::timeout(EVENT_ON_ITS_WAY, ended).await;
     call.ended()
 }
 

@@ -73,22 +73,24 @@ fn take(shared: &Arc<Shared>, event: CallEvent) {
 }
 
 fn arrived(shared: &Arc<Shared>, event: &CallEvent, arrival: &Arrival) {
-    let call = shared
-        .registry
-        .entry(event.call, &event.app, Direction::Incoming);
     shared
         .records
-        .arrived(call.id, &event.app, event.timestamp_ms, arrival);
+        .arrived(event.call, &event.app, event.timestamp_ms, arrival);
     let client_id = arrival.number.client_id.clone();
-    call.set_caller(Caller {
-        from: arrival.from.clone(),
-        to: arrival.to.clone(),
-        client_id: client_id.clone(),
-    });
-    call.set_sounds(NumberSounds::of(&arrival.number));
-    if let Some(stream) = &arrival.stream {
-        call.set_place(stream.clone());
-    }
+    let prepare = |call: &Call| {
+        call.set_caller(Caller {
+            from: arrival.from.clone(),
+            to: arrival.to.clone(),
+            client_id: client_id.clone(),
+        });
+        call.set_sounds(NumberSounds::of(&arrival.number));
+        if let Some(stream) = &arrival.stream {
+            call.set_place(stream.clone());
+        }
+    };
+    let call = shared
+        .registry
+        .prepared_entry(event.call, &event.app, Direction::Incoming, prepare);
     // A failure is logged where it happens; the call can still be acted on
     // with the app_secret.
     let token = shared

@@ -1,11 +1,12 @@
 //! The calls that clients may ask for: those that live, and for a while those
 //! that have ended. Each keeps the events that a late client has missed.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use crate::call::request::{CallSnapshot, Direction, Stream};
@@ -31,6 +32,8 @@ pub const MAX_SOCKETS: usize = 16;
 pub struct Registry {
     calls: Mutex<HashMap<CallId, Arc<Call>>>,
     ended: Mutex<VecDeque<(Instant, CallId)>>,
+    /// Wakes those who wait for a call to become known.
+    made: Notify,
 }
 
 /// One call.
@@ -90,10 +93,41 @@ pub enum Missed {
 impl Registry {
     /// The call, made if it is not there yet.
     pub fn entry(&self, id: CallId, app: &AppId, direction: Direction) -> Arc<Call> {
-        lock(&self.calls)
-            .entry(id)
-            .or_insert_with(|| Arc::new(Call::new(id, app.clone(), direction)))
-            .clone()
+        self.prepared_entry(id, app, direction, |_| {})
+    }
+
+    /// The same. One that is made goes through `prepare` before anybody can
+    /// come upon it.
+    pub fn prepared_entry(
+        &self,
+        id: CallId,
+        app: &AppId,
+        direction: Direction,
+        prepare: impl FnOnce(&Call),
+    ) -> Arc<Call> {
+        let call = match lock(&self.calls).entry(id) {
+            Entry::Occupied(known) => return known.get().clone(),
+            Entry::Vacant(place) => {
+                let call = Call::new(id, app.clone(), direction);
+                prepare(&call);
+                place.insert(Arc::new(call)).clone()
+            }
+        };
+        self.made.notify_waiters();
+        call
+    }
+
+    /// The call, as soon as it is known.
+    pub async fn known(&self, id: CallId) -> Arc<Call> {
+        loop {
+            // Before the look at the calls: it then misses none that is made
+            // after it.
+            let made = self.made.notified();
+            if let Some(call) = self.get(id) {
+                return call;
+            }
+            made.await;
+        }
     }
 
     /// The call, if it lives or has ended a short while ago.
@@ -376,6 +410,28 @@ mod tests {
         };
         assert_eq!(events.len(), MAX_EVENTS);
         assert_eq!(events[0], error("1"));
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_for_a_call_gets_it_whole() {
+        let registry = Registry::default();
+        let caller = Caller {
+            from: Arc::from("100"),
+            to: Arc::from("200"),
+            client_id: None,
+        };
+        let arrives = async {
+            let app = AppId::new("a");
+            // Another one wakes those who wait, and is not theirs.
+            registry.entry(id(2), &app, Direction::Incoming);
+            tokio::task::yield_now().await;
+            registry.prepared_entry(id(1), &app, Direction::Incoming, |call| {
+                call.set_caller(caller);
+            });
+        };
+        let (call, ()) = tokio::join!(registry.known(id(1)), arrives);
+        assert_eq!(call.id, id(1));
+        assert!(call.caller().is_some());
     }
 
     #[test]

@@ -139,7 +139,7 @@ async fn call_socket(
     direction: Direction,
 ) -> Result<Response, ApiError> {
     let (mut parts, _) = request.into_parts();
-    let call = shared.call_for(&parts, &call_id, Some(direction))?;
+    let call = shared.call_for(&parts, &call_id, Some(direction)).await?;
     let encoding = encoding(&parts)?;
     let (upgrade, room) = upgrade(&shared, &mut parts).await?;
     Ok(upgrade.on_upgrade(move |socket| async move {

@@ -53,8 +53,7 @@ pub async fn one(
     Path(call_id): Path<String>,
 ) -> Result<Response, ApiError> {
     let id: CallId = call_id.parse().map_err(|_| ApiError::call_not_found())?;
-    let call = shared.registry.get(id);
-    let call = call.ok_or_else(ApiError::call_not_found)?;
+    let call = shared.known_call(id).await?;
     let snapshot = the_call(&shared, &call).await?;
     Ok(success(json!({ "call": admin_call(&snapshot) })))
 }
@@ -65,8 +64,7 @@ pub async fn hang_up(
     Path(call_id): Path<String>,
 ) -> Result<Response, ApiError> {
     let id: CallId = call_id.parse().map_err(|_| ApiError::call_not_found())?;
-    let call = shared.registry.get(id);
-    let call = call.ok_or_else(ApiError::call_not_found)?;
+    let call = shared.known_call(id).await?;
     shared.act(&call, Action::End).await?;
     tracing::info!(%call_id, app = %call.app, "an administrator hung up");
     Ok(done())

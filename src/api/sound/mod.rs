@@ -44,7 +44,7 @@ impl Shared {
         call_id: &str,
         action: &'static str,
     ) -> Result<Target, ApiError> {
-        let call = self.call_for(parts, call_id, None)?;
+        let call = self.call_for(parts, call_id, None).await?;
         self.rooms_are_here()?;
         let snapshot = the_call(self, &call).await?;
         match snapshot.state {

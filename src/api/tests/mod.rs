@@ -34,6 +34,7 @@ mod admin;
 mod assets;
 mod clips;
 mod hooks;
+mod on_its_way;
 mod openapi;
 mod outbox;
 mod peers;
