@@ -18,7 +18,7 @@ data_dir = "{directory}/data"
 cores = {cores}
 secret = "{secret}"
 public_ip = ["{ip}"]
-log_level = "warn"
+log_level = "{log_level}"
 
 [http]
 listen = "{ip}:{http_port}"
@@ -62,7 +62,8 @@ hook = "{hook}"
 class Gateway:
     """The process under test on free loopback ports."""
 
-    def __init__(self, binary, directory, cores, backend, pairs, hook=None, more=""):
+    def __init__(self, binary, directory, cores, backend, pairs, hook=None, more="",
+                 log_level="warn"):
         self.ip = "127.0.0.1"
         self.cores = cores
         self.sip_port = process.free_udp_port()
@@ -82,6 +83,7 @@ class Gateway:
                     rtp_first=rtp_first,
                     rtp_last=rtp_last,
                     backend=backend,
+                    log_level=log_level,
                 )
                 + (HOOKED.format(hook=hook) if hook else "")
                 + more

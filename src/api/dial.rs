@@ -350,8 +350,8 @@ fn register(
     let book = shared.directory.book();
     let number = own_number(&book, app, &dial.from_number);
     let number = number.map(|number| number.number.as_str());
-    shared.records.dialled(call, &dial, number, sip_call_id);
     let entry = shared.registry.entry(call, app, Direction::Outgoing);
+    shared.records.dialled(&entry, &dial, number, sip_call_id);
     entry.set_place(dial.stream.clone());
     if entry.set_sounds(sounds) {
         // The callee was quicker than we.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use crate::call::event::{Arrival, CallEvent, CallEventKind, ServerRequest, WebEvent};
 use crate::call::request::{Action, Direction};
@@ -15,12 +16,17 @@ use super::error::ApiError;
 use super::hook_answer::HookAnswer;
 use super::messages::{CallMessage, notify_arrived, notify_follow_up};
 use super::proto::sip_gateway::{IncomingCallNotify, call_event};
-use super::records::Records;
 use super::registry::{Call, Caller};
 use super::sound::waiting::NumberSounds;
 
 /// How often ended calls are looked through.
 const FORGET_EVERY: Duration = Duration::from_secs(5);
+
+/// Where events come more often than this, they are gathered for as long: to
+/// be woken costs more than most events do, here and on the shard.
+const GATHER: Duration = Duration::from_millis(2);
+/// Events taken at once at most.
+const MOST_AT_ONCE: usize = 256;
 
 /// Takes events until the shards are gone, or until it is told to stop, then
 /// those that have come by then. Never waits for anybody else.
@@ -30,13 +36,24 @@ pub async fn run(
     mut stop: oneshot::Receiver<()>,
 ) {
     let mut forget = tokio::time::interval(FORGET_EVERY);
+    let mut come = Vec::with_capacity(MOST_AT_ONCE);
+    let mut taken = Instant::now();
     loop {
         tokio::select! {
             biased;
-            event = events.recv() => match event {
-                Some(event) => take(&shared, event),
-                None => return,
-            },
+            count = events.recv_many(&mut come, MOST_AT_ONCE) => {
+                if count == 0 {
+                    return;
+                }
+                let busy = taken.elapsed() < GATHER;
+                for event in come.drain(..) {
+                    take(&shared, event);
+                }
+                if busy && count < MOST_AT_ONCE {
+                    tokio::time::sleep(GATHER).await;
+                }
+                taken = Instant::now();
+            }
             _ = &mut stop => break,
             now = forget.tick() => shared.registry.forget_old(now),
         }
@@ -73,11 +90,9 @@ fn take(shared: &Arc<Shared>, event: CallEvent) {
 }
 
 fn arrived(shared: &Arc<Shared>, event: &CallEvent, arrival: &Arrival) {
-    shared
-        .records
-        .arrived(event.call, &event.app, event.timestamp_ms, arrival);
     let client_id = arrival.number.client_id.clone();
     let prepare = |call: &Call| {
+        shared.records.arrived(call, event.timestamp_ms, arrival);
         call.set_caller(Caller {
             from: arrival.from.clone(),
             to: arrival.to.clone(),
@@ -91,6 +106,19 @@ fn arrived(shared: &Arc<Shared>, event: &CallEvent, arrival: &Arrival) {
     let call = shared
         .registry
         .prepared_entry(event.call, &event.app, Direction::Incoming, prepare);
+    let hooks = arrival
+        .number
+        .hook
+        .clone()
+        .and_then(|hook| shared.hooks.of_call(&event.app, call.id, hook));
+    call.set_hooks(hooks.clone());
+    let asks = !arrival.answered_without_asking;
+    if client_id.is_none() && hooks.is_none() {
+        if asks {
+            nobody_to_ask(shared, call, arrival);
+        }
+        return;
+    }
     // A failure is logged where it happens; the call can still be acted on
     // with the app_secret.
     let token = shared
@@ -99,19 +127,12 @@ fn arrived(shared: &Arc<Shared>, event: &CallEvent, arrival: &Arrival) {
         .unwrap_or_default();
     let path = format!("/call/incoming/{}?token={token}", call.id);
     let message = notify_arrived(&token, &path, &arrival.from, &arrival.to);
-    let asks = !arrival.answered_without_asking;
     let told = match &client_id {
         Some(client) => shared
             .clients
             .arrived(&event.app, client, call.id, &message, asks),
         None => 0,
     };
-    let hooks = arrival
-        .number
-        .hook
-        .clone()
-        .and_then(|hook| shared.hooks.of_call(&event.app, call.id, hook));
-    call.set_hooks(hooks.clone());
     let notify = call_event::Event::Notify(message);
     match hooks {
         Some(hooks) if asks => {
@@ -120,17 +141,19 @@ fn arrived(shared: &Arc<Shared>, event: &CallEvent, arrival: &Arrival) {
             tokio::spawn(async move { answered(&shared, &call, answer.await).await });
         }
         Some(hooks) => hooks.post(event.timestamp_ms, notify),
-        None if asks && told == 0 => {
-            tracing::warn!(
-                call_id = %call.id,
-                number = %arrival.to,
-                "nobody to ask: the number has no hook, and nobody is connected at notify_ws"
-            );
-            let shared = shared.clone();
-            tokio::spawn(async move { reject(&shared, &call).await });
-        }
+        None if asks && told == 0 => nobody_to_ask(shared, call, arrival),
         None => {}
     }
+}
+
+fn nobody_to_ask(shared: &Arc<Shared>, call: Arc<Call>, arrival: &Arrival) {
+    tracing::warn!(
+        call_id = %call.id,
+        number = %arrival.to,
+        "nobody to ask: the number has no hook, and nobody is connected at notify_ws"
+    );
+    let shared = shared.clone();
+    tokio::spawn(async move { reject(&shared, &call).await });
 }
 
 /// The hook has said what to do, or nothing usable.
@@ -197,9 +220,10 @@ fn follow_up(shared: &Arc<Shared>, call: &Arc<Call>, timestamp_ms: u64, kind: Ca
             if let Some(sessions) = &shared.media_sessions {
                 sessions.call_ended(call.id);
             }
-            let close = Records::closing(&snapshot);
-            let closed = call.end(timestamp_ms, message, snapshot, close);
-            shared.records.closed(closed);
+            let close = shared.records.closing(call, &snapshot);
+            if let Err(close) = call.end(timestamp_ms, message, snapshot, close) {
+                shared.records.write(close);
+            }
             shared.registry.call_ended(call.id);
         }
         _ => call.push(timestamp_ms, message),

@@ -2,24 +2,22 @@
 //! not live to see a call's end, pruned, and told over REST.
 //!
 //! Nothing here waits for the database on a call's path: changes are queued,
-//! in order, and whether they were written is found out and counted aside.
+//! in order, and the store's writer counts whether they were written.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-
-use prost::Message;
-use tokio::sync::{Mutex as AsyncMutex, mpsc};
 
 use crate::call::event::{Arrival, CallEventKind};
 use crate::call::request::{CallSnapshot, Dial, Direction, Stream, two_decimals};
 use crate::ids::{AppId, CallId};
-use crate::store::records::{self, CallResult, Extent, Key, Lost, Media, Record};
-use crate::store::{Store, StoreError, Written, outbox};
+use crate::store::records::{self, CallResult, Extent, Key, Lost, Media, Record, RowId};
+use crate::store::{Quiet, Store, StoreError, outbox};
+use prost::Message;
 
 use super::Shared;
 use super::auth::unix_ms;
-use super::hooks::{Prepared, StoreChange};
+use super::hooks::Prepared;
 use super::messages::CallMessage;
 use super::proto::sip_gateway as proto;
 use super::registry::{Call, lock};
@@ -53,17 +51,40 @@ pub struct RecordSettings {
 pub struct Records {
     store: Store,
     settings: Mutex<RecordSettings>,
-    outcomes: mpsc::UnboundedSender<Written<()>>,
-    /// As long as what the store lets wait.
-    unknown: AsyncMutex<mpsc::UnboundedReceiver<Written<()>>>,
-    written: AtomicU64,
-    failed: AtomicU64,
-    failing: AtomicBool,
+    /// Tells calls that begin in one millisecond apart.
+    next: AtomicU32,
+    outcomes: Arc<Outcomes>,
     lost: AtomicU64,
     pruned: AtomicU64,
     rows: AtomicU64,
     /// `u64::MAX`: there is none.
     oldest_ms: AtomicU64,
+}
+
+/// What became of the changes of records.
+#[derive(Default)]
+struct Outcomes {
+    written: AtomicU64,
+    failed: AtomicU64,
+    failing: AtomicBool,
+}
+
+impl Outcomes {
+    fn count(&self, outcome: Result<(), StoreError>) {
+        match outcome {
+            Ok(()) => {
+                self.written.fetch_add(1, Ordering::Relaxed);
+                self.failing.store(false, Ordering::Relaxed);
+            }
+            Err(problem) => {
+                self.failed.fetch_add(1, Ordering::Relaxed);
+                // Once is enough for the operator; the metrics count.
+                if !self.failing.swap(true, Ordering::Relaxed) {
+                    tracing::error!(%problem, "call records are not written");
+                }
+            }
+        }
+    }
 }
 
 /// What the metrics tell.
@@ -85,15 +106,11 @@ pub struct RecordCounts {
 
 impl Records {
     pub fn new(store: Store, settings: RecordSettings) -> Self {
-        let (outcomes, unknown) = mpsc::unbounded_channel();
         Records {
             store,
             settings: Mutex::new(settings),
-            outcomes,
-            unknown: AsyncMutex::new(unknown),
-            written: AtomicU64::new(0),
-            failed: AtomicU64::new(0),
-            failing: AtomicBool::new(false),
+            next: AtomicU32::new(0),
+            outcomes: Arc::default(),
             lost: AtomicU64::new(0),
             pruned: AtomicU64::new(0),
             rows: AtomicU64::new(0),
@@ -107,8 +124,7 @@ impl Records {
     }
 
     /// An incoming call has begun.
-    pub fn arrived(&self, id: CallId, app: &AppId, at_ms: u64, arrival: &Arrival) {
-        let key = key(id, app, Direction::Incoming);
+    pub fn arrived(&self, call: &Call, at_ms: u64, arrival: &Arrival) {
         let record = Record {
             from: arrival.from.to_string(),
             to: arrival.to.to_string(),
@@ -116,21 +132,23 @@ impl Records {
             sip_call_id: Some(arrival.sip_call_id.to_string()),
             peer_address: Some(arrival.source.to_string()),
             place: arrival.stream.as_ref().map(names),
-            ..Record::open(key, at_ms)
+            ..Record::open(key_of(call), at_ms)
         };
-        let hook = arrival.number.hook.clone();
-        self.write(move |db| records::open(db, &record, hook.as_ref()));
+        let (row, hook) = (self.row(at_ms), arrival.number.hook.clone());
+        let draft = &call.record;
+        draft.begin(&self.store, row, record, hook, self.told());
     }
 
     /// An outgoing call has begun; `number` is the one of the number book that
     /// counted for it.
     pub fn dialled(
         &self,
-        id: CallId,
+        call: &Call,
         dial: &Dial,
         number: Option<&str>,
         sip_call_id: Option<&str>,
     ) {
+        let now_ms = unix_ms();
         let record = Record {
             from: dial.from_number.clone(),
             to: dial.to_number.clone(),
@@ -138,31 +156,29 @@ impl Records {
             sip_call_id: sip_call_id.map(str::to_owned),
             peer_address: Some(dial.destination.to_string()),
             place: Some(names(&dial.stream)),
-            ..Record::open(key(id, &dial.app, Direction::Outgoing), unix_ms())
+            ..Record::open(key_of(call), now_ms)
         };
-        let hook = dial.hook.clone();
-        self.write(move |db| records::open(db, &record, hook.as_ref()));
+        let (row, hook) = (self.row(now_ms), dial.hook.clone());
+        let draft = &call.record;
+        draft.begin(&self.store, row, record, hook, self.told());
     }
 
-    /// What closes the record of a call that has ended.
-    pub fn closing(call: &CallSnapshot) -> StoreChange {
-        let record = of_ended(call);
-        Box::new(move |db| records::close(db, &record))
+    /// What closes the record of a call that has ended, for whoever writes it
+    /// together with something else, or for [`Records::write`].
+    pub fn closing(&self, call: &Call, snapshot: &CallSnapshot) -> Quiet {
+        let row = self.row(snapshot.created_ms);
+        call.record.end(row, of_ended(snapshot), self.told())
     }
 
-    /// A record is being closed, together with the event that tells of the
-    /// call's end; or has to be closed alone.
-    pub fn closed(&self, closed: Result<Written<()>, StoreChange>) {
-        match closed {
-            Ok(written) => self.watch(written),
-            Err(change) => self.write(change),
-        }
+    /// Queues a change.
+    pub fn write(&self, change: Quiet) {
+        self.store.write_quietly(change);
     }
 
     /// Waits until what was queued by now is on the disk, or could not be
     /// written, but not long: a bad disk must not keep anybody from calling.
     pub async fn settled(&self) {
-        let reached = self.store.write(|_| Ok(()));
+        let reached = self.store.write_one(|_| Ok(()));
         let _ = tokio::time::timeout(DISK_PATIENCE, reached).await;
     }
 
@@ -170,9 +186,9 @@ impl Records {
     pub fn happened(&self, call: &Call, at_ms: u64, kind: &CallEventKind) {
         match kind {
             CallEventKind::Accepted | CallEventKind::Answered(_) => {
-                let key = key(call.id, &call.app, call.direction);
                 let place = call.place().as_ref().map(names);
-                self.write(move |db| records::answered(db, &key, at_ms, place));
+                let (draft, row) = (&call.record, self.row(at_ms));
+                draft.answer(&self.store, row, key_of(call), at_ms, place, self.told());
             }
             CallEventKind::Error(problem) => self.went_wrong(call, at_ms, problem),
             _ => {}
@@ -181,63 +197,41 @@ impl Records {
 
     /// Something went wrong with a call.
     pub fn went_wrong(&self, call: &Call, at_ms: u64, problem: &str) {
-        let key = key(call.id, &call.app, call.direction);
+        let (draft, row) = (&call.record, self.row(at_ms));
         let problem = problem.to_owned();
-        self.write(move |db| records::went_wrong(db, &key, at_ms, &problem));
+        draft.fail(&self.store, row, key_of(call), at_ms, problem, self.told());
     }
 
-    fn write(
-        &self,
-        change: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<()> + Send + 'static,
-    ) {
-        self.watch(self.store.write(change));
+    /// The place of a row for a call of this time.
+    fn row(&self, at_ms: u64) -> RowId {
+        RowId::new(at_ms, self.next.fetch_add(1, Ordering::Relaxed))
     }
 
-    fn watch(&self, written: Written<()>) {
-        // Nobody receives once the gateway ends; the store logs failures then.
-        let _ = self.outcomes.send(written);
+    /// Hears what becomes of a change.
+    fn told(&self) -> impl FnOnce(Result<(), StoreError>) + Send + use<> {
+        let outcomes = self.outcomes.clone();
+        move |outcome| outcomes.count(outcome)
     }
 
-    /// The record of a call.
+    /// The record of a call; `live` is its row as long as it lives.
     ///
     /// # Errors
     /// What the store says.
-    pub async fn one(&self, id: CallId) -> Result<Option<Record>, StoreError> {
+    pub async fn one(&self, id: CallId, live: Option<RowId>) -> Result<Option<Record>, StoreError> {
         let id = id.to_string();
-        self.store.read(move |db| records::one(db, &id)).await
+        self.store.read(move |db| records::one(db, &id, live)).await
     }
 
     pub fn counts(&self) -> RecordCounts {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let oldest_ms = count(&self.oldest_ms);
         RecordCounts {
-            written: count(&self.written),
-            failed: count(&self.failed),
+            written: count(&self.outcomes.written),
+            failed: count(&self.outcomes.failed),
             lost: count(&self.lost),
             pruned: count(&self.pruned),
             rows: count(&self.rows),
             oldest_ms: (oldest_ms != u64::MAX).then_some(oldest_ms),
-        }
-    }
-
-    /// Finds out whether what was queued was written.
-    async fn count(&self) {
-        let mut unknown = self.unknown.lock().await;
-        // The store keeps the order, so the first one is known first.
-        while let Some(written) = unknown.recv().await {
-            match written.await {
-                Ok(()) => {
-                    self.written.fetch_add(1, Ordering::Relaxed);
-                    self.failing.store(false, Ordering::Relaxed);
-                }
-                Err(problem) => {
-                    self.failed.fetch_add(1, Ordering::Relaxed);
-                    // Once is enough for the operator; the metrics count.
-                    if !self.failing.swap(true, Ordering::Relaxed) {
-                        tracing::error!(%problem, "call records are not written");
-                    }
-                }
-            }
         }
     }
 
@@ -362,8 +356,7 @@ fn is_end(event: &proto::CallEvent) -> bool {
     }
 }
 
-/// Counts what is written, says that the gateway lives, and removes what is
-/// too old; never ends.
+/// Says that the gateway lives, and removes what is too old; never ends.
 pub async fn keep(shared: Arc<Shared>) {
     let records = &shared.records;
     let mut alive = tokio::time::interval(ALIVE_EVERY);
@@ -388,12 +381,16 @@ pub async fn keep(shared: Arc<Shared>) {
             }
         }
     };
-    tokio::join!(records.count(), alive, prune);
+    tokio::join!(alive, prune);
 }
 
 /// Room and peer.
 fn names(stream: &Stream) -> (String, String) {
     (stream.room.name.to_string(), stream.peer.to_string())
+}
+
+fn key_of(call: &Call) -> Key {
+    key(call.id, &call.app, call.direction)
 }
 
 fn key(id: CallId, app: &AppId, direction: Direction) -> Key {

@@ -11,9 +11,10 @@ use tokio::time::Instant;
 
 use crate::call::request::{CallSnapshot, Direction, Stream};
 use crate::ids::{AppId, CallId};
-use crate::store::Written;
+use crate::store::Quiet;
+use crate::store::records::Draft;
 
-use super::hooks::{CallHooks, StoreChange};
+use super::hooks::CallHooks;
 use super::messages::CallMessage;
 use super::sound::waiting::NumberSounds;
 
@@ -41,6 +42,8 @@ pub struct Call {
     pub id: CallId,
     pub app: AppId,
     pub direction: Direction,
+    /// What is known for its record.
+    pub record: Arc<Draft>,
     inner: Mutex<Inner>,
     version: watch::Sender<u64>,
 }
@@ -181,6 +184,7 @@ impl Call {
             id,
             app,
             direction,
+            record: Arc::default(),
             inner: Mutex::new(Inner {
                 events: VecDeque::new(),
                 forgotten: 0,
@@ -280,8 +284,8 @@ impl Call {
         timestamp_ms: u64,
         message: CallMessage,
         snapshot: Box<CallSnapshot>,
-        close: StoreChange,
-    ) -> Result<Written<()>, StoreChange> {
+        close: Quiet,
+    ) -> Result<(), Quiet> {
         let mut inner = lock(&self.inner);
         if inner.ended.is_some() {
             return Err(close);

@@ -14,7 +14,7 @@
 //! | `apps`, `numbers` | what an administrator has added |
 //! | `assets` | what is known of uploaded sounds |
 //! | `outbox` | call events on their way to hooks |
-//! | `records` | call records: written, searched, pruned |
+//! | `records` | call records: those that live, those that have ended, searched, pruned |
 //! | `documents` | small things by name: the last good sync answers, the administrator's password, what is to be deleted on the media server |
 //! | `recordings` | recordings: searched, told, uploaded, removed |
 
@@ -37,7 +37,7 @@ pub mod records;
 mod schema;
 mod writer;
 
-pub use writer::{StoreCounters, Written};
+pub use writer::{Quiet, StoreCounters, Written};
 
 /// The database's file in the data directory.
 const FILE_NAME: &str = "ringwire.db";
@@ -45,6 +45,13 @@ const FILE_NAME: &str = "ringwire.db";
 const LOCK_NAME: &str = "lock";
 /// Readers at a time; more wait.
 const READERS: usize = 4;
+/// Statements that a connection keeps parsed: more than there are.
+const STATEMENTS: usize = 128;
+/// Pages of 4 KiB in the log after which they are copied into the database. A
+/// page that many changes touch is copied once in so many.
+const CHECKPOINT_PAGES: u32 = 4_000;
+/// Pages of the database that the writer keeps in memory, in KiB.
+const CACHE_KIB: i32 = 16_384;
 /// How long a connection waits for another one's lock. In WAL mode readers
 /// and the writer do not wait for each other; a checkpoint or a backup may.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -169,17 +176,32 @@ impl Store {
         &self,
         change: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Written<T> {
-        self.writer.queue(change)
+        self.writer.queue(change, false)
     }
 
-    /// Queues two changes that are made both or not at all, whenever the
-    /// gateway is killed.
-    pub fn write_both<A: Send + 'static, B: Send + 'static>(
+    /// The same for a change of one statement, which SQLite makes whole or not
+    /// at all by itself; it costs less.
+    pub fn write_one<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Written<T> {
+        self.writer.queue(change, true)
+    }
+
+    /// Queues a change and one that nobody waits for, which are made both or
+    /// not at all, whenever the gateway is killed.
+    pub fn write_both<A: Send + 'static>(
         &self,
         first: impl FnOnce(&Connection) -> rusqlite::Result<A> + Send + 'static,
-        second: impl FnOnce(&Connection) -> rusqlite::Result<B> + Send + 'static,
-    ) -> (Written<A>, Written<B>) {
+        second: Quiet,
+    ) -> Written<A> {
         self.writer.queue_both(first, second)
+    }
+
+    /// Queues a change that nobody waits for. It is made after those that were
+    /// queued before it, 0.1 s later at most.
+    pub fn write_quietly(&self, quiet: Quiet) {
+        self.writer.queue_quietly(quiet);
     }
 
     /// Reads, on a thread that may block.
@@ -267,11 +289,15 @@ fn connect(path: &Path, read_only: bool) -> rusqlite::Result<Connection> {
     // No mutex: a connection is only ever used by one thread at a time.
     let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
     if !read_only {
         connection.pragma_update(None, "journal_mode", "WAL")?;
         // A commit that was told of survives a power cut; batches make it cheap.
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "foreign_keys", true)?;
+        connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+        // Negative: KiB and not pages.
+        connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     }
     Ok(connection)
 }

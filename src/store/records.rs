@@ -1,17 +1,19 @@
-//! Call records: a row for each call, written when it begins, so that a crash
-//! leaves it, and completed when it ends.
-//!
-//! All changes of a row may come in any order: whichever is first makes it.
+//! Call records: a row for each call that lives, so that a crash leaves it, and
+//! another one, which can be searched for, for each that has ended.
 
-use rusqlite::{Connection, Row, ToSql, params};
+use rusqlite::{Connection, ErrorCode, Row, ToSql, params};
 
-use crate::book::{Hook, HookContentType, comparable};
+use crate::book::{Hook, comparable};
 
 use super::documents;
 
+mod draft;
+mod live;
 mod search;
 
-pub use search::{Cursor, CursorError, Filter, Page, one, search};
+pub use draft::Draft;
+pub use live::{answered, begin, close_lost, lost, went_wrong};
+pub use search::{CursorError, Filter, Page, one, search};
 
 /// The document whose time says until when the gateway is known to have lived.
 const ALIVE: &str = "alive";
@@ -71,6 +73,33 @@ impl CallResult {
         CallResult::ALL
             .into_iter()
             .find(|result| result.name() == name)
+    }
+}
+
+/// Of [`RowId`]: what tells calls of one millisecond apart.
+const TIE_BITS: u32 = 20;
+
+/// The place of a row among all: by when its call began, so that new rows are
+/// appended, and every index ends with this order by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RowId(i64);
+
+impl RowId {
+    /// Of a call that began then, milliseconds since the Unix epoch; of `tie`
+    /// the lowest 20 bits count.
+    pub fn new(created_ms: u64, tie: u32) -> RowId {
+        let at_ms = created_ms.min((1 << (63 - TIE_BITS)) - 1) as i64;
+        RowId(at_ms << TIE_BITS | i64::from(tie & ((1 << TIE_BITS) - 1)))
+    }
+
+    /// When its call began, milliseconds since the Unix epoch.
+    pub fn created_ms(self) -> u64 {
+        (self.0 >> TIE_BITS) as u64
+    }
+
+    /// What tells it from others of its millisecond.
+    pub fn tie(self) -> u32 {
+        (self.0 & ((1 << TIE_BITS) - 1)) as u32
     }
 }
 
@@ -220,117 +249,85 @@ pub struct Extent {
     pub oldest_ms: Option<u64>,
 }
 
-/// Columns, in the order of [`values`] and [`read`].
-const COLUMNS: &str = "call_id, app_id, direction, result, from_number, to_number, number, \
-    sip_call_id, peer_address, room, peer, created_ms, ringing_ms, early_ms, answered_ms, \
-    ended_ms, sip_code, end_reason, hung_up_by, error, security, srtp_suite, codec, \
-    packets_received, bytes_received, packets_lost, jitter_ms, packets_sent, bytes_sent, \
-    remote_packets_lost, remote_jitter_ms, round_trip_ms, mos_average, mos_min, \
-    remote_mos_average, remote_mos_min";
-
-/// A call has begun. What is known of its later life already stays.
-///
-/// # Errors
-/// What SQLite says.
-pub fn open(connection: &Connection, record: &Record, hook: Option<&Hook>) -> rusqlite::Result<()> {
-    let known = "from_number = excluded.from_number, to_number = excluded.to_number, \
-        from_key = excluded.from_key, to_key = excluded.to_key, number = excluded.number, \
-        sip_call_id = coalesce(excluded.sip_call_id, sip_call_id), \
-        peer_address = excluded.peer_address, room = excluded.room, peer = excluded.peer, \
-        created_ms = excluded.created_ms, hook = excluded.hook, \
-        hook_content_type = excluded.hook_content_type, hook_trusted = excluded.hook_trusted";
-    insert(
-        connection,
-        record,
-        hook,
-        &format!("{known} WHERE result = 'open'"),
-    )
-}
-
-/// A call was answered, into this room where that was not known before.
-///
-/// # Errors
-/// What SQLite says.
-pub fn answered(
-    connection: &Connection,
-    key: &Key,
-    at_ms: u64,
-    place: Option<(String, String)>,
-) -> rusqlite::Result<()> {
-    let record = Record {
-        answered_ms: Some(at_ms),
-        place,
-        ..Record::open(key.clone(), at_ms)
+/// Columns of a call that has ended, in the order of [`append`] and [`read`].
+macro_rules! columns {
+    () => {
+        "id, call_id, app_id, direction, result, from_number, to_number, number, sip_call_id, \
+         peer_address, room, peer, ringing_ms, early_ms, answered_ms, ended_ms, sip_code, \
+         end_reason, hung_up_by, error, security, srtp_suite, codec, packets_received, \
+         bytes_received, packets_lost, jitter_ms, packets_sent, bytes_sent, \
+         remote_packets_lost, remote_jitter_ms, round_trip_ms, mos_average, mos_min, \
+         remote_mos_average, remote_mos_min"
     };
-    let set = "answered_ms = excluded.answered_ms, room = coalesce(excluded.room, room), \
-        peer = coalesce(excluded.peer, peer) WHERE result = 'open'";
-    insert(connection, &record, None, set)
 }
+use columns;
 
-/// Something went wrong with a call.
+/// Calls of one millisecond whose ties are the same: each tries the next one.
+const MOST_TIES: u32 = 64;
+
+/// A call is over, and this is all there is to know of it. `live` is its row
+/// among the calls that live, if it has one. Where the place of `tie` is taken,
+/// the call has the next one.
 ///
 /// # Errors
-/// What SQLite says.
-pub fn went_wrong(
-    connection: &Connection,
-    key: &Key,
-    at_ms: u64,
-    problem: &str,
-) -> rusqlite::Result<()> {
-    let record = Record {
-        error: Some(problem.to_owned()),
-        ..Record::open(key.clone(), at_ms)
-    };
-    insert(connection, &record, None, "error = excluded.error")
-}
-
-/// A call is over, and this is all there is to know. Its number, and what went
-/// wrong, stay where the record names none.
-///
-/// # Errors
-/// What SQLite says.
-pub fn close(connection: &Connection, record: &Record) -> rusqlite::Result<()> {
-    let set = "result = excluded.result, from_number = excluded.from_number, \
-        to_number = excluded.to_number, from_key = excluded.from_key, \
-        to_key = excluded.to_key, number = coalesce(excluded.number, number), \
-        sip_call_id = excluded.sip_call_id, peer_address = excluded.peer_address, \
-        room = excluded.room, peer = excluded.peer, created_ms = excluded.created_ms, \
-        ringing_ms = excluded.ringing_ms, early_ms = excluded.early_ms, \
-        answered_ms = excluded.answered_ms, ended_ms = excluded.ended_ms, \
-        sip_code = excluded.sip_code, end_reason = excluded.end_reason, \
-        hung_up_by = excluded.hung_up_by, error = coalesce(excluded.error, error), \
-        security = excluded.security, srtp_suite = excluded.srtp_suite, \
-        codec = excluded.codec, packets_received = excluded.packets_received, \
-        bytes_received = excluded.bytes_received, packets_lost = excluded.packets_lost, \
-        jitter_ms = excluded.jitter_ms, packets_sent = excluded.packets_sent, \
-        bytes_sent = excluded.bytes_sent, \
-        remote_packets_lost = excluded.remote_packets_lost, \
-        remote_jitter_ms = excluded.remote_jitter_ms, \
-        round_trip_ms = excluded.round_trip_ms, mos_average = excluded.mos_average, \
-        mos_min = excluded.mos_min, remote_mos_average = excluded.remote_mos_average, \
-        remote_mos_min = excluded.remote_mos_min, hook = NULL, hook_content_type = NULL";
-    insert(connection, record, None, set)
-}
-
-fn insert(
+/// What SQLite says; nothing has changed then.
+pub fn close(
     connection: &Connection,
     record: &Record,
-    hook: Option<&Hook>,
-    otherwise: &str,
+    tie: u32,
+    live: Option<RowId>,
 ) -> rusqlite::Result<()> {
-    let sql = format!(
-        "INSERT INTO records ({COLUMNS}, from_key, to_key, hook, hook_content_type, hook_trusted) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, \
-         ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, \
-         ?35, ?36, ?37, ?38, ?39, ?40, ?41) ON CONFLICT (call_id) DO UPDATE SET {otherwise}"
-    );
+    let mut tries = 0;
+    loop {
+        let id = RowId::new(record.created_ms, tie.wrapping_add(tries));
+        match append(connection, id, record) {
+            Err(error) if tries < MOST_TIES && is_taken(&error) => tries += 1,
+            result => break result?,
+        }
+    }
+    live.map_or(Ok(()), |live| live::remove(connection, live))
+}
+
+/// Another row has this place.
+fn is_taken(error: &rusqlite::Error) -> bool {
+    error.sqlite_error().is_some_and(|error| {
+        error.code == ErrorCode::ConstraintViolation
+            && error.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_PRIMARYKEY
+    })
+}
+
+/// Something went wrong with a call that has ended.
+///
+/// # Errors
+/// What SQLite says.
+pub fn went_wrong_after_the_end(
+    connection: &Connection,
+    call_id: &str,
+    problem: &str,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("UPDATE records SET error = ? WHERE call_id = ?")?
+        .execute([problem, call_id])
+        .map(drop)
+}
+
+const APPEND: &str = concat!(
+    "INSERT INTO records (",
+    columns!(),
+    ", from_key, to_key) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, \
+     ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, \
+     ?33, ?34, ?35, ?36, ?37, ?38)"
+);
+
+fn append(connection: &Connection, id: RowId, record: &Record) -> rusqlite::Result<()> {
     let Record {
         key, place, media, ..
     } = record;
     let time = |at: Option<u64>| at.map(|at| at as i64);
     let count = |of: fn(&Media) -> u64| media.as_ref().map(|media| of(media) as i64);
     let (from_key, to_key) = (comparable(&record.from), comparable(&record.to));
-    let values: [&dyn ToSql; 41] = [
+    let values: [&dyn ToSql; 38] = [
+        &id.0,
         &key.call_id,
         &key.app_id,
         &key.direction(),
@@ -342,7 +339,6 @@ fn insert(
         &record.peer_address,
         &place.as_ref().map(|(room, _)| room),
         &place.as_ref().map(|(_, peer)| peer),
-        &(record.created_ms as i64),
         &time(record.ringing_ms),
         &time(record.early_ms),
         &time(record.answered_ms),
@@ -369,12 +365,9 @@ fn insert(
         &media.as_ref().and_then(|media| media.remote_mos_min),
         &from_key,
         &to_key,
-        &hook.map(|hook| &*hook.url),
-        &hook.map(|hook| hook.content_type.name()),
-        &hook.map(|hook| hook.trusted),
     ];
     connection
-        .prepare_cached(&sql)?
+        .prepare_cached(APPEND)?
         .execute(values.as_slice())
         .map(drop)
 }
@@ -383,20 +376,21 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Record> {
     let time =
         |at: usize| Ok::<_, rusqlite::Error>(row.get::<_, Option<i64>>(at)?.map(|at| at as u64));
     let count = |at: usize| Ok::<_, rusqlite::Error>(row.get::<_, i64>(at)? as u64);
-    let room: Option<String> = row.get(9)?;
+    let id = RowId(row.get(0)?);
+    let room: Option<String> = row.get(10)?;
     let codec: Option<String> = row.get(22)?;
-    let result: String = row.get(3)?;
+    let result: String = row.get(4)?;
     Ok(Record {
         key: read_key(row)?,
         // A word that is not ours cannot have been written by us.
         result: CallResult::from_name(&result).unwrap_or(CallResult::Failed),
-        from: row.get(4)?,
-        to: row.get(5)?,
-        number: row.get(6)?,
-        sip_call_id: row.get(7)?,
-        peer_address: row.get(8)?,
-        place: room.zip(row.get(10)?),
-        created_ms: row.get::<_, i64>(11)? as u64,
+        from: row.get(5)?,
+        to: row.get(6)?,
+        number: row.get(7)?,
+        sip_call_id: row.get(8)?,
+        peer_address: row.get(9)?,
+        place: room.zip(row.get(11)?),
+        created_ms: id.created_ms(),
         ringing_ms: time(12)?,
         early_ms: time(13)?,
         answered_ms: time(14)?,
@@ -429,12 +423,12 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Record> {
     })
 }
 
-/// The key of a row that begins with it.
+/// The key of a row, which stands behind its id.
 fn read_key(row: &Row<'_>) -> rusqlite::Result<Key> {
     Ok(Key {
-        call_id: row.get(0)?,
-        app_id: row.get(1)?,
-        incoming: row.get::<_, String>(2)? == direction(true),
+        call_id: row.get(1)?,
+        app_id: row.get(2)?,
+        incoming: row.get::<_, String>(3)? == direction(true),
     })
 }
 
@@ -453,53 +447,8 @@ pub fn alive(connection: &Connection, now_ms: u64) -> rusqlite::Result<()> {
     documents::put(connection, ALIVE, "", now_ms)
 }
 
-/// The calls that an earlier life of the gateway left open. They ended at the
-/// last time it is known to have lived.
-///
-/// # Errors
-/// What SQLite says.
-pub fn lost(connection: &Connection) -> rusqlite::Result<Vec<Lost>> {
-    let alive_ms = last_alive(connection)?;
-    connection
-        .prepare(
-            "SELECT call_id, app_id, direction, max(created_ms, coalesce(answered_ms, 0), ?), \
-             hook, hook_content_type, hook_trusted FROM records WHERE result = 'open' \
-             ORDER BY created_ms",
-        )?
-        .query_map([alive_ms], |row| {
-            let content_type: Option<String> = row.get(5)?;
-            let content_type = content_type.as_deref().and_then(HookContentType::from_name);
-            let url: Option<String> = row.get(4)?;
-            let trusted: Option<bool> = row.get(6)?;
-            Ok(Lost {
-                key: read_key(row)?,
-                ended_ms: row.get::<_, i64>(3)? as u64,
-                hook: url.map(|url| Hook {
-                    url: url.into(),
-                    content_type: content_type.unwrap_or_default(),
-                    trusted: trusted.unwrap_or(false),
-                }),
-            })
-        })?
-        .collect()
-}
-
-/// Closes them; how many there were.
-///
-/// # Errors
-/// What SQLite says.
-pub fn close_lost(connection: &Connection) -> rusqlite::Result<usize> {
-    let alive_ms = last_alive(connection)?;
-    connection.execute(
-        "UPDATE records SET result = 'lost', end_reason = 'lost', error = ?2, \
-         ended_ms = max(created_ms, coalesce(answered_ms, 0), ?1), \
-         hook = NULL, hook_content_type = NULL WHERE result = 'open'",
-        params![alive_ms, RESTARTED],
-    )
-}
-
-fn last_alive(connection: &Connection) -> rusqlite::Result<i64> {
-    Ok(documents::get(connection, ALIVE)?.map_or(0, |(_, at)| at as i64))
+fn last_alive(connection: &Connection) -> rusqlite::Result<u64> {
+    Ok(documents::get(connection, ALIVE)?.map_or(0, |(_, at)| at))
 }
 
 /// Removes the oldest rows of ended calls that began before this time, at most
@@ -510,11 +459,10 @@ fn last_alive(connection: &Connection) -> rusqlite::Result<i64> {
 pub fn prune(connection: &Connection, before_ms: u64, batch: usize) -> rusqlite::Result<usize> {
     connection
         .prepare_cached(
-            "DELETE FROM records WHERE rowid IN (SELECT rowid FROM records \
-             INDEXED BY records_by_time WHERE created_ms < ? AND result <> 'open' \
-             ORDER BY created_ms, call_id LIMIT ?)",
+            "DELETE FROM records WHERE id IN \
+             (SELECT id FROM records WHERE id < ? ORDER BY id LIMIT ?)",
         )?
-        .execute(params![before_ms as i64, batch as i64])
+        .execute(params![RowId::new(before_ms, 0).0, batch as i64])
 }
 
 /// How many rows there are, and since when.
@@ -522,12 +470,20 @@ pub fn prune(connection: &Connection, before_ms: u64, batch: usize) -> rusqlite:
 /// # Errors
 /// What SQLite says.
 pub fn extent(connection: &Connection) -> rusqlite::Result<Extent> {
-    let rows: i64 = connection.query_row("SELECT count(*) FROM records", [], |row| row.get(0))?;
-    let oldest: Option<i64> =
-        connection.query_row("SELECT min(created_ms) FROM records", [], |row| row.get(0))?;
+    let rows: i64 = connection.query_row(
+        "SELECT (SELECT count(*) FROM records) + (SELECT count(*) FROM live_calls)",
+        [],
+        |row| row.get(0),
+    )?;
+    let oldest: Option<i64> = connection.query_row(
+        "SELECT min(at) FROM (SELECT min(id) AS at FROM records \
+         UNION ALL SELECT min(id) FROM live_calls)",
+        [],
+        |row| row.get(0),
+    )?;
     Ok(Extent {
         rows: rows as u64,
-        oldest_ms: oldest.map(|at| at as u64),
+        oldest_ms: oldest.map(|id| RowId(id).created_ms()),
     })
 }
 

@@ -16,6 +16,7 @@ const STEPS: &[&str] = &[
     include_str!("schema/05_assets.sql"),
     include_str!("schema/06_app_limits.sql"),
     include_str!("schema/07_quality.sql"),
+    include_str!("schema/08_live_calls.sql"),
 ];
 
 /// Takes the steps that the database lacks, all or none of them.

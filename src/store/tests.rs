@@ -90,17 +90,55 @@ fn two_changes_that_belong_together_are_made_both_or_not_at_all() {
     let (store, _directory) = store();
     let put = |name: &'static str| move |db: &Connection| documents::put(db, name, "1", 1);
     let broken = |db: &Connection| db.execute_batch("nonsense");
-    let (first, second) = store.write_both(put("a"), put("b"));
-    assert!(first.wait().is_ok() && second.wait().is_ok());
-    let (first, second) = store.write_both(put("c"), broken);
-    assert!(first.wait().is_err() && second.wait().is_err());
-    let (first, second) = store.write_both(broken, put("d"));
-    assert!(first.wait().is_err() && second.wait().is_err());
+    let (told, outcomes) = std::sync::mpsc::channel();
+    let quiet = |change: fn(&Connection) -> rusqlite::Result<()>| {
+        let told = told.clone();
+        Quiet::new(change, move |outcome| told.send(outcome.is_ok()).unwrap())
+    };
+    let kept = store.write_both(put("a"), quiet(|db| documents::put(db, "b", "1", 1)));
+    assert!(kept.wait().is_ok() && outcomes.recv().unwrap());
+    let kept = store.write_both(put("c"), quiet(|db| db.execute_batch("nonsense")));
+    assert!(kept.wait().is_err() && !outcomes.recv().unwrap());
+    let kept = store.write_both(broken, quiet(|db| documents::put(db, "d", "1", 1)));
+    assert!(kept.wait().is_err() && !outcomes.recv().unwrap());
     let there = |name: &'static str| {
         let found = store.read_blocking(|db| documents::get(db, name));
         found.unwrap().is_some()
     };
     assert_eq!(["a", "b", "c", "d"].map(there), [true, true, false, false]);
+}
+
+#[test]
+fn what_nobody_waits_for_is_written_in_its_place_with_what_somebody_does() {
+    let (store, _directory) = store();
+    let (told, outcomes) = std::sync::mpsc::channel();
+    for (name, value) in [("a", "1"), ("b", "1"), ("a", "2")] {
+        let told = told.clone();
+        let put = move |db: &Connection| documents::put(db, name, value, 1);
+        store.write_quietly(Quiet::new(put, move |outcome| {
+            told.send((name, outcome.is_ok())).unwrap();
+        }));
+    }
+    let broken = store.write(|db| db.execute_batch("nonsense"));
+    let read = |db: &Connection| documents::get(db, "a");
+    let seen = store.write_one(read);
+    assert!(broken.wait().is_err());
+    assert_eq!(seen.wait().unwrap(), Some(("2".to_string(), 1)));
+    let order: Vec<_> = outcomes.try_iter().collect();
+    assert_eq!(order, [("a", true), ("b", true), ("a", true)]);
+}
+
+#[test]
+fn what_nobody_waits_for_is_written_by_itself() {
+    let (store, _directory) = store();
+    let (told, outcomes) = std::sync::mpsc::channel();
+    let put = |db: &Connection| documents::put(db, "a", "1", 1);
+    store.write_quietly(Quiet::new(put, move |outcome| {
+        told.send(outcome.is_ok()).unwrap();
+    }));
+    assert!(outcomes.recv().unwrap());
+    let read = store.read_blocking(|db| documents::get(db, "a")).unwrap();
+    assert!(read.is_some());
 }
 
 #[test]

@@ -1,14 +1,18 @@
 //! The one thread that changes the database. Changes that wait are put into
-//! one transaction, so that a busy second costs a few commits, not thousands.
+//! one transaction, so that a busy second costs a few commits, not thousands:
+//! what somebody waits for is written at once, but no sooner than [`PACE`]
+//! after the transaction before it; what nobody waits for is written with it,
+//! or within [`QUIET_PATIENCE`]. All changes are made in the order in which
+//! they were queued.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::oneshot;
@@ -17,8 +21,14 @@ use super::StoreError;
 
 /// Changes that wait at most; one more is refused with [`StoreError::Full`].
 const MAX_QUEUED: usize = 65_536;
-/// Changes in one transaction at most.
+/// Changes in one transaction at most. So many are written at once, whoever
+/// waits for them.
 const MAX_BATCH: usize = 1_024;
+/// How long a change that nobody waits for may stay in memory.
+const QUIET_PATIENCE: Duration = Duration::from_millis(100);
+/// From the beginning of a transaction to that of the next at least: what a
+/// commit costs does not depend on how much it commits.
+const PACE: Duration = Duration::from_millis(4);
 
 /// What the writer has done since it started.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -34,23 +44,38 @@ pub struct StoreCounters {
 }
 
 pub(super) struct Writer {
-    jobs: Option<SyncSender<Box<dyn Job>>>,
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 #[derive(Default)]
 struct Shared {
+    queue: Mutex<Queue>,
+    /// The writer has to look at the queue sooner than it meant to.
+    changed: Condvar,
     queued: AtomicUsize,
     written: AtomicU64,
     transactions: AtomicU64,
     failed: AtomicU64,
 }
 
+#[derive(Default)]
+struct Queue {
+    jobs: VecDeque<Box<dyn Job>>,
+    /// When the next transaction begins; `None` as long as nothing waits.
+    due: Option<Instant>,
+    /// When the last one began.
+    begun: Option<Instant>,
+    closed: bool,
+}
+
 /// One change.
 trait Job: Send {
     /// Makes it, inside a transaction.
     fn run(&mut self, connection: &Connection) -> rusqlite::Result<()>;
+    /// Whether it may fail after it has changed something, which is then taken
+    /// back.
+    fn may_be_half_made(&self) -> bool;
     /// Tells how it went.
     fn finish(self: Box<Self>, result: Result<(), StoreError>);
 }
@@ -59,10 +84,35 @@ struct Change<F, T> {
     change: Option<F>,
     value: Option<T>,
     done: oneshot::Sender<Result<T, StoreError>>,
+    single: bool,
+}
+
+/// A change that nobody waits for, and who hears how it went.
+struct QuietChange<F, D> {
+    change: Option<F>,
+    told: D,
 }
 
 /// Two changes that are made both or not at all, each with its own listener.
-struct Both<A, B>(A, B);
+struct Both<A>(A, Box<dyn Job>);
+
+/// A change of one statement that nobody waits for.
+pub struct Quiet(Box<dyn Job>);
+
+impl Quiet {
+    /// Of this change, which is one statement that may fail and perhaps others
+    /// before it that change nothing; `told` hears on the writer's thread how
+    /// it went.
+    pub fn new(
+        change: impl FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static,
+        told: impl FnOnce(Result<(), StoreError>) + Send + 'static,
+    ) -> Quiet {
+        Quiet(Box::new(QuietChange {
+            change: Some(change),
+            told,
+        }))
+    }
+}
 
 /// A change under way. As a future it gives what the change gave, once that
 /// is on the disk.
@@ -106,6 +156,10 @@ where
         Ok(())
     }
 
+    fn may_be_half_made(&self) -> bool {
+        !self.single
+    }
+
     fn finish(self: Box<Self>, result: Result<(), StoreError>) {
         let outcome = match (result, self.value) {
             (Ok(()), Some(value)) => Ok(value),
@@ -121,40 +175,63 @@ where
     }
 }
 
-impl<A: Job, B: Job> Job for Both<A, B> {
+impl<F, D> Job for QuietChange<F, D>
+where
+    F: FnOnce(&Connection) -> rusqlite::Result<()> + Send,
+    D: FnOnce(Result<(), StoreError>) + Send,
+{
+    fn run(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        self.change
+            .take()
+            .map_or(Ok(()), |change| change(connection))
+    }
+
+    fn may_be_half_made(&self) -> bool {
+        false
+    }
+
+    fn finish(self: Box<Self>, result: Result<(), StoreError>) {
+        (self.told)(result);
+    }
+}
+
+impl<A: Job> Job for Both<A> {
     fn run(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         self.0.run(connection)?;
         self.1.run(connection)
     }
 
+    fn may_be_half_made(&self) -> bool {
+        true
+    }
+
     fn finish(self: Box<Self>, result: Result<(), StoreError>) {
         let Both(first, second) = *self;
         Box::new(first).finish(result.clone());
-        Box::new(second).finish(result);
+        second.finish(result);
     }
 }
 
 /// A change and where its listener waits.
-fn change<T, F>(change: F) -> (Change<F, T>, Written<T>) {
+fn change<T, F>(change: F, single: bool) -> (Change<F, T>, Written<T>) {
     let (sender, done) = oneshot::channel();
     let job = Change {
         change: Some(change),
         value: None,
         done: sender,
+        single,
     };
     (job, Written { done })
 }
 
 impl Writer {
     pub(super) fn start(connection: Connection) -> std::io::Result<Writer> {
-        let (jobs, queue) = sync_channel(MAX_QUEUED);
         let shared = Arc::new(Shared::default());
-        let counted = shared.clone();
+        let worker = shared.clone();
         let thread = std::thread::Builder::new()
             .name("store".to_string())
-            .spawn(move || work(connection, &queue, &counted))?;
+            .spawn(move || work(connection, &worker))?;
         Ok(Writer {
-            jobs: Some(jobs),
             shared,
             thread: Mutex::new(Some(thread)),
         })
@@ -163,37 +240,36 @@ impl Writer {
     pub(super) fn queue<T: Send + 'static>(
         &self,
         made: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        single: bool,
     ) -> Written<T> {
-        let (job, written) = change(made);
-        self.submit(Box::new(job));
+        let (job, written) = change(made, single);
+        self.submit(Box::new(job), true);
         written
     }
 
-    pub(super) fn queue_both<A: Send + 'static, B: Send + 'static>(
+    pub(super) fn queue_both<A: Send + 'static>(
         &self,
         first: impl FnOnce(&Connection) -> rusqlite::Result<A> + Send + 'static,
-        second: impl FnOnce(&Connection) -> rusqlite::Result<B> + Send + 'static,
-    ) -> (Written<A>, Written<B>) {
-        let (first, first_written) = change(first);
-        let (second, second_written) = change(second);
-        self.submit(Box::new(Both(first, second)));
-        (first_written, second_written)
+        second: Quiet,
+    ) -> Written<A> {
+        let (first, written) = change(first, false);
+        self.submit(Box::new(Both(first, second.0)), true);
+        written
     }
 
-    fn submit(&self, job: Box<dyn Job>) {
-        self.shared.queued.fetch_add(1, Ordering::Relaxed);
-        let refused = match &self.jobs {
-            Some(jobs) => match jobs.try_send(job) {
-                Ok(()) => return,
-                Err(TrySendError::Full(job)) => (job, StoreError::Full),
-                Err(TrySendError::Disconnected(job)) => (job, StoreError::Closed),
-            },
-            None => (job, StoreError::Closed),
-        };
-        self.shared.queued.fetch_sub(1, Ordering::Relaxed);
-        self.shared.failed.fetch_add(1, Ordering::Relaxed);
-        let (job, error) = refused;
-        job.finish(Err(error));
+    pub(super) fn queue_quietly(&self, quiet: Quiet) {
+        self.submit(quiet.0, false);
+    }
+
+    fn submit(&self, job: Box<dyn Job>, awaited: bool) {
+        match self.shared.take(job, awaited) {
+            Ok(true) => self.shared.changed.notify_one(),
+            Ok(false) => {}
+            Err((job, error)) => {
+                self.shared.failed.fetch_add(1, Ordering::Relaxed);
+                job.finish(Err(error));
+            }
+        }
     }
 
     pub(super) fn counters(&self) -> StoreCounters {
@@ -210,7 +286,8 @@ impl Writer {
 impl Drop for Writer {
     /// What was queued by now is written before this returns.
     fn drop(&mut self) {
-        self.jobs = None;
+        self.shared.lock().closed = true;
+        self.shared.changed.notify_one();
         let thread = self.thread.get_mut();
         let thread = thread.unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
@@ -220,15 +297,68 @@ impl Drop for Writer {
     }
 }
 
-fn work(mut connection: Connection, queue: &Receiver<Box<dyn Job>>, shared: &Shared) {
-    let mut batch = Vec::with_capacity(MAX_BATCH);
-    while let Ok(job) = queue.recv() {
-        batch.push(job);
-        while batch.len() < MAX_BATCH
-            && let Ok(job) = queue.try_recv()
-        {
-            batch.push(job);
+impl Shared {
+    /// Every change under this lock is whole even where its holder panicked.
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Queues a change; whether the writer has to be woken for it.
+    fn take(&self, job: Box<dyn Job>, awaited: bool) -> Result<bool, (Box<dyn Job>, StoreError)> {
+        let now = Instant::now();
+        let mut queue = self.lock();
+        if queue.closed {
+            return Err((job, StoreError::Closed));
         }
+        if queue.jobs.len() >= MAX_QUEUED {
+            return Err((job, StoreError::Full));
+        }
+        queue.jobs.push_back(job);
+        self.queued.fetch_add(1, Ordering::Relaxed);
+        let latest = match awaited || queue.jobs.len() >= MAX_BATCH {
+            true => queue.begun.map_or(now, |begun| now.max(begun + PACE)),
+            false => now + QUIET_PATIENCE,
+        };
+        let sooner = queue.due.is_none_or(|due| latest < due);
+        if sooner {
+            queue.due = Some(latest);
+        }
+        Ok(sooner)
+    }
+
+    /// Waits for the next transaction's changes; false once there will be none.
+    fn next(&self, batch: &mut Vec<Box<dyn Job>>) -> bool {
+        let mut queue = self.lock();
+        loop {
+            let now = Instant::now();
+            queue = match queue.due {
+                None if queue.closed => return false,
+                None => self
+                    .changed
+                    .wait(queue)
+                    .unwrap_or_else(PoisonError::into_inner),
+                Some(due) if due > now && !queue.closed => {
+                    self.changed
+                        .wait_timeout(queue, due - now)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0
+                }
+                Some(_) => {
+                    let size = queue.jobs.len().min(MAX_BATCH);
+                    batch.extend(queue.jobs.drain(..size));
+                    queue.begun = Some(now);
+                    // What did not fit has waited long enough.
+                    queue.due = (!queue.jobs.is_empty()).then_some(now);
+                    return true;
+                }
+            };
+        }
+    }
+}
+
+fn work(mut connection: Connection, shared: &Shared) {
+    let mut batch = Vec::with_capacity(MAX_BATCH);
+    while shared.next(&mut batch) {
         let results = write(&mut connection, &mut batch);
         shared.queued.fetch_sub(batch.len(), Ordering::Relaxed);
         shared.transactions.fetch_add(1, Ordering::Relaxed);
@@ -249,13 +379,20 @@ fn write(connection: &mut Connection, batch: &mut [Box<dyn Job>]) -> Vec<Result<
     let mut all = || -> rusqlite::Result<()> {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for job in batch.iter_mut() {
-            // A savepoint each: one that fails takes no other with it.
-            execute(&transaction, "SAVEPOINT change")?;
-            let result = job.run(&transaction);
-            if result.is_err() {
-                execute(&transaction, "ROLLBACK TO change")?;
+            let result = match job.may_be_half_made() {
+                true => run_revocably(job.as_mut(), &transaction)?,
+                false => job.run(&transaction),
+            };
+            // Some failures, a full disk among them, take everything back.
+            if let (Err(error), true) = (&result, transaction.is_autocommit()) {
+                return Err(rusqlite::Error::SqliteFailure(
+                    error
+                        .sqlite_error()
+                        .copied()
+                        .unwrap_or(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_ABORT)),
+                    Some(error.to_string()),
+                ));
             }
-            execute(&transaction, "RELEASE change")?;
             results.push(result.map_err(StoreError::from));
         }
         transaction.commit()
@@ -266,6 +403,21 @@ fn write(connection: &mut Connection, batch: &mut [Box<dyn Job>]) -> Vec<Result<
         results.resize_with(batch.len(), || Err(error.clone()));
     }
     results
+}
+
+/// In a savepoint, so that one that fails takes no other with it. Every page
+/// that is changed in one is copied first.
+fn run_revocably(
+    job: &mut dyn Job,
+    connection: &Connection,
+) -> rusqlite::Result<rusqlite::Result<()>> {
+    execute(connection, "SAVEPOINT change")?;
+    let result = job.run(connection);
+    if result.is_err() {
+        execute(connection, "ROLLBACK TO change")?;
+    }
+    execute(connection, "RELEASE change")?;
+    Ok(result)
 }
 
 /// A statement that is parsed once, not for every change.

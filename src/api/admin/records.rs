@@ -43,7 +43,7 @@ pub async fn one(
     Path(call_id): Path<String>,
 ) -> Result<Response, ApiError> {
     let id: CallId = call_id.parse().map_err(|_| ApiError::call_not_found())?;
-    let record = shared.records.one(id).await?;
+    let record = shared.record_of(id).await?;
     let record = record.ok_or_else(ApiError::call_not_found)?;
     Ok(success(json!({ "record": record_view(&record) })))
 }

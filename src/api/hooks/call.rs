@@ -17,16 +17,13 @@ use crate::api::registry::lock;
 use crate::book::Hook;
 use crate::ids::CallId;
 use crate::store::outbox::{self, OutboxRow, State};
-use crate::store::{Store, Written};
+use crate::store::{Quiet, Store, Written};
 
 use super::backlog::{Admitted, Asker, Backlog, Item};
 use super::delivery::Worker;
 use super::keeper::read_on;
 use super::target;
 use super::{AppHooks, MAX_WAITING_PER_APP, Shared, target_key};
-
-/// A change of the database.
-pub type StoreChange = Box<dyn FnOnce(&Connection) -> rusqlite::Result<()> + Send>;
 
 /// The hook of one call.
 pub struct CallHooks {
@@ -59,13 +56,12 @@ impl CallHooks {
     /// Queues an event.
     pub fn post(&self, timestamp_ms: u64, event: call_event::Event) {
         self.enqueue(timestamp_ms, event, None, |store, row| {
-            store.write(move |db| outbox::insert(db, &row))
+            store.write_one(move |db| outbox::insert(db, &row))
         });
     }
 
     /// Queues an event that is written together with this change, or not at
-    /// all; what became of the change. An event that is given up at once gives
-    /// the change back.
+    /// all. An event that is given up at once gives the change back.
     ///
     /// # Errors
     /// The change, which nobody has made.
@@ -73,25 +69,17 @@ impl CallHooks {
         &self,
         timestamp_ms: u64,
         event: call_event::Event,
-        change: StoreChange,
-    ) -> Result<Written<()>, StoreChange> {
+        change: Quiet,
+    ) -> Result<(), Quiet> {
         let mut change = Some(change);
-        let mut changed = None;
         self.enqueue(timestamp_ms, event, None, |store, row| {
             let insert = move |db: &Connection| outbox::insert(db, &row);
-            let Some(change) = change.take() else {
-                return store.write(insert);
-            };
-            let (inserted, written) = store.write_both(insert, change);
-            changed = Some(written);
-            inserted
+            match change.take() {
+                Some(change) => store.write_both(insert, change),
+                None => store.write_one(insert),
+            }
         });
-        match (changed, change) {
-            (Some(changed), _) => Ok(changed),
-            (None, Some(change)) => Err(change),
-            // One of both is always there.
-            (None, None) => Ok(self.shared.store.write(|_| Ok(()))),
-        }
+        change.map_or(Ok(()), Err)
     }
 
     /// Queues an arrival; the future waits for what to do. An error says why
@@ -105,7 +93,7 @@ impl CallHooks {
         let (sender, answer) = oneshot::channel();
         // Queued here and now: what happens to the call next comes after it.
         self.enqueue(timestamp_ms, event, Some(sender), |store, row| {
-            store.write(move |db| outbox::insert(db, &row))
+            store.write_one(move |db| outbox::insert(db, &row))
         });
         let patience = self.shared.settings().timeout;
         async move {
@@ -145,7 +133,7 @@ impl CallHooks {
         let give_up_ms = self.shared.settings().give_up.as_millis() as u64;
         Item {
             seq: self.shared.next_seq.fetch_add(1, Ordering::SeqCst),
-            id: hex::encode(rand::random::<[u8; 16]>()),
+            id: new_id(now_ms),
             call: self.call,
             hook: self.hook.clone(),
             created_ms: now_ms,
@@ -278,6 +266,14 @@ async fn keep_on_disk(shared: Arc<Shared>, app: Arc<AppHooks>, target: Arc<str>,
         tokio::spawn(read_on(shared.clone(), app, target));
     }
     shared.leaves_memory(1);
+}
+
+/// An id that nobody has: 48 bits of milliseconds since the Unix epoch, then 80
+/// random ones. So ids ascend, and the index over them grows at its end, where
+/// random ones would change a page anywhere in it for each event.
+fn new_id(now_ms: u64) -> String {
+    let random = rand::random::<u128>() & ((1 << 80) - 1);
+    format!("{:032x}", u128::from(now_ms) << 80 | random)
 }
 
 fn row(item: &Item, app: &AppHooks, target: &str) -> OutboxRow {

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use rusqlite::Connection;
+
 use crate::api::auth::unix_ms;
 use crate::api::hook_answer;
 use crate::api::registry::lock;
 use crate::ids::CallId;
-use crate::store::StoreError;
 use crate::store::outbox::{self, Outcome, State};
+use crate::store::{Quiet, StoreError};
 
 use super::backlog::{Asker, Backlog, Item, Orders};
 use super::breaker::{Admission, Change};
@@ -299,14 +301,23 @@ impl Worker {
     /// the same id.
     fn note(&self, item: &Item, state: State, outcome: Outcome) {
         let (seq, next_attempt_ms) = (item.seq, item.next_attempt_ms);
-        let change = move |db: &_| outbox::attempted(db, seq, state, next_attempt_ms, &outcome);
-        self.shared.store.write(change).detach();
+        self.write(move |db| outbox::attempted(db, seq, state, next_attempt_ms, &outcome));
+    }
+
+    /// Nobody waits for it: it is repeated by the next attempt, or at the next
+    /// start.
+    fn write(&self, change: impl FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static) {
+        let told = |outcome: Result<(), StoreError>| {
+            if let Err(problem) = outcome {
+                tracing::error!(%problem, "what became of a hook event is not written");
+            }
+        };
+        self.shared.store.write_quietly(Quiet::new(change, told));
     }
 
     fn give_up(&self, item: &Item, reason: &'static str, problem: &'static str) {
         let (seq, now_ms) = (item.seq, unix_ms());
-        let change = move |db: &_| outbox::give_up(db, seq, problem, now_ms);
-        self.shared.store.write(change).detach();
+        self.write(move |db| outbox::give_up(db, seq, problem, now_ms).map(drop));
         self.gave_up(item, reason, problem);
     }
 

@@ -40,7 +40,7 @@ mod post;
 pub mod rest;
 mod target;
 
-pub use call::{CallHooks, Prepared, StoreChange};
+pub use call::{CallHooks, Prepared};
 pub use deliveries::{Deliveries, DeliveryError};
 pub use target::without_secrets;
 

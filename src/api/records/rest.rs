@@ -113,14 +113,27 @@ impl Shared {
 
     /// The record of a call, if it is this app's.
     pub async fn record_for(&self, app: &AppId, id: CallId) -> Result<Record, ApiError> {
-        let record = self.records.one(id).await;
-        match record.map_err(|problem| unreadable(&problem))? {
+        match self.record_of(id).await? {
             None => Err(ApiError::call_not_found()),
             Some(record) if record.key.app_id != app.as_str() => {
                 Err(ApiError::forbidden("this call belongs to another app"))
             }
             Some(record) => Ok(record),
         }
+    }
+}
+
+impl Shared {
+    /// The record of a call, if there is one, as of now.
+    pub async fn record_of(&self, id: CallId) -> Result<Option<Record>, ApiError> {
+        let call = self.registry.get(id);
+        let live = call.as_ref().and_then(|call| call.record.live());
+        if call.is_some() {
+            // Nobody waits for what is written of it, but whoever asks.
+            self.records.settled().await;
+        }
+        let record = self.records.one(id, live).await;
+        record.map_err(|problem| unreadable(&problem))
     }
 }
 

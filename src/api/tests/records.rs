@@ -1,7 +1,7 @@
 use super::*;
 use crate::call::request::{MediaSnapshot, Rating, Stream};
 use crate::ids::RoomKey;
-use crate::store::records::{self, CallResult, Key, Record};
+use crate::store::records::{self, CallResult, Key, Record, RowId};
 
 fn kept(created_ms: u64, app: &str) -> Record {
     let key = Key {
@@ -20,6 +20,11 @@ fn kept(created_ms: u64, app: &str) -> Record {
         hung_up_by: Some("remote".to_string()),
         ..Record::open(key, created_ms)
     }
+}
+
+/// Writes the record of an ended call.
+fn close(db: &rusqlite::Connection, created_ms: u64, app: &str) -> rusqlite::Result<()> {
+    records::close(db, &kept(created_ms, app), 0, None)
 }
 
 /// A data directory that an earlier life of the gateway has left.
@@ -143,10 +148,8 @@ async fn calls_of_an_earlier_life_are_lost_and_their_hooks_are_told() {
     let hook = receiver.hook(HookContentType::Json);
     let data = left_behind(move |db| {
         records::alive(db, 70)?;
-        let mut open = kept(50, "acme");
-        open.answered_ms = None;
-        open.result = CallResult::Open;
-        records::open(db, &open, Some(&hook))
+        let open = Record::open(kept(50, "acme").key, 50);
+        records::begin(db, RowId::new(50, 0), &open, Some(&hook))
     });
     let gateway = started(data).await;
     let id = format!("{:034x}", 50);
@@ -178,8 +181,8 @@ async fn calls_of_an_earlier_life_are_lost_and_their_hooks_are_told() {
 #[tokio::test]
 async fn pages_follow_each_other_and_a_wrong_parameter_is_told() {
     let data = left_behind(|db| {
-        (1..=5).try_for_each(|at| records::close(db, &kept(at, "acme")))?;
-        records::close(db, &kept(6, "root"))
+        (1..=5).try_for_each(|at| close(db, at, "acme"))?;
+        close(db, 6, "root")
     });
     let gateway = started(data).await;
     let (mut seen, mut path) = (Vec::new(), "/calls/records?limit=2".to_string());
@@ -213,8 +216,8 @@ async fn pages_follow_each_other_and_a_wrong_parameter_is_told() {
 #[tokio::test]
 async fn csv_holds_all_that_was_asked_for() {
     let data = left_behind(|db| {
-        (1..=2_100).try_for_each(|at| records::close(db, &kept(at, "acme")))?;
-        records::close(db, &kept(3_000, "root"))
+        (1..=2_100).try_for_each(|at| close(db, at, "acme"))?;
+        close(db, 3_000, "root")
     });
     let gateway = started(data).await;
     let get = |path: &str, accept: &str| {
@@ -246,8 +249,8 @@ async fn csv_holds_all_that_was_asked_for() {
 async fn what_is_too_old_or_too_much_is_removed() {
     let now_ms = super::super::auth::unix_ms();
     let data = left_behind(move |db| {
-        (1..=1_100).try_for_each(|at| records::close(db, &kept(at, "acme")))?;
-        (1..=700).try_for_each(|at| records::close(db, &kept(now_ms - at, "acme")))
+        (1..=1_100).try_for_each(|at| close(db, at, "acme"))?;
+        (1..=700).try_for_each(|at| close(db, now_ms - at, "acme"))
     });
     let settings = ApiSettings {
         records: RecordSettings {

@@ -3,15 +3,20 @@
 //! that begins with one of the conditions and ends with the order of the
 //! pages, and several such walks are merged where one condition is an "or".
 
+//!
+//! The calls that live are few beside those, and have no index: whoever asks for
+//! them has them looked through.
+
 use std::fmt::Write;
 use std::str::FromStr;
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
 use crate::book::comparable;
 
-use super::{COLUMNS, CallResult, Record, direction, read};
+use super::live::{self, live_columns};
+use super::{CallResult, Record, RowId, TIE_BITS, columns, direction, read};
 
 /// Which calls are asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -35,42 +40,38 @@ pub struct Filter {
     /// That began before this time.
     pub until_ms: Option<u64>,
     /// Older than the last one of the page before.
-    pub before: Option<Cursor>,
+    pub before: Option<RowId>,
     /// At most this many.
     pub limit: usize,
 }
 
-/// A place between two pages.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Cursor {
-    created_ms: u64,
-    call_id: String,
-}
-
-/// A text is not a [`Cursor`].
+/// A text is not a [`RowId`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("is no place between two pages; write the `next` of the page before")]
 pub struct CursorError;
 
-impl std::fmt::Display for Cursor {
+/// As a place between two pages.
+impl std::fmt::Display for RowId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}-{}", self.created_ms, self.call_id)
+        write!(f, "{}-{:05x}", self.created_ms(), self.tie())
     }
 }
 
-impl FromStr for Cursor {
+impl FromStr for RowId {
     type Err = CursorError;
 
     fn from_str(text: &str) -> Result<Self, CursorError> {
-        let (created_ms, call_id) = text.split_once('-').ok_or(CursorError)?;
+        let (created_ms, tie) = text.split_once('-').ok_or(CursorError)?;
         let created_ms: u64 = created_ms.parse().map_err(|_| CursorError)?;
-        if i64::try_from(created_ms).is_err() || !call_id.bytes().all(|b| b.is_ascii_hexdigit()) {
+        if tie.starts_with('+') {
             return Err(CursorError);
         }
-        Ok(Cursor {
-            created_ms,
-            call_id: call_id.to_owned(),
-        })
+        let tie = u32::from_str_radix(tie, 16).map_err(|_| CursorError)?;
+        let id = RowId::new(created_ms, tie);
+        if id.created_ms() != created_ms || tie >> TIE_BITS != 0 {
+            return Err(CursorError);
+        }
+        Ok(id)
     }
 }
 
@@ -80,51 +81,119 @@ pub struct Page {
     /// The newest first.
     pub records: Vec<Record>,
     /// Where the next page begins, if there is one.
-    pub next: Option<Cursor>,
+    pub next: Option<RowId>,
 }
 
-/// The record of this call.
+/// The record of this call; `live` is its row among the calls that live, if it
+/// had one at last notice.
 ///
 /// # Errors
 /// What SQLite says.
-pub fn one(connection: &Connection, call_id: &str) -> rusqlite::Result<Option<Record>> {
+pub fn one(
+    connection: &Connection,
+    call_id: &str,
+    live: Option<RowId>,
+) -> rusqlite::Result<Option<Record>> {
+    if let Some(id) = live {
+        let row = concat!("SELECT ", live_columns!(), " FROM live_calls WHERE id = ?");
+        let found = connection
+            .prepare_cached(row)?
+            .query_row([id.0], live::read)
+            .optional()?;
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
     connection
-        .prepare_cached(&format!("SELECT {COLUMNS} FROM records WHERE call_id = ?"))?
+        .prepare_cached(concat!(
+            "SELECT ",
+            columns!(),
+            " FROM records WHERE call_id = ?"
+        ))?
         .query_row([call_id], read)
         .optional()
 }
 
 /// The calls that the filter lets through. Calls that began at the same
-/// instant are ordered by their ids, so that paging meets each once.
+/// instant are ordered by their rows, so that paging meets each once.
 ///
 /// # Errors
 /// What SQLite says.
 pub fn search(connection: &Connection, filter: &Filter) -> rusqlite::Result<Page> {
-    let mut records = Vec::new();
-    let mut walks = 0;
-    for (app, walk) in walks_of(connection, filter)? {
-        let query = Query::new(filter, app.as_deref(), walk);
-        let mut statement = connection.prepare_cached(&query.sql)?;
-        for record in statement.query_map(params_from_iter(query.values), read)? {
-            records.push(record?);
+    let mut found = Vec::new();
+    if filter.result == Some(CallResult::Open) {
+        found = search_live(connection, filter)?;
+    } else {
+        let mut walks = 0;
+        for (app, walk) in walks_of(connection, filter)? {
+            let query = Query::new(filter, app.as_deref(), walk);
+            let mut statement = connection.prepare_cached(&query.sql)?;
+            let rows = statement.query_map(params_from_iter(query.values), |row| {
+                Ok((RowId(row.get(0)?), read(row)?))
+            })?;
+            for row in rows {
+                found.push(row?);
+            }
+            walks += 1;
         }
-        walks += 1;
+        if walks > 1 {
+            found.sort_by_key(|(id, _)| std::cmp::Reverse(*id));
+            found.dedup_by_key(|(id, _)| *id);
+        }
     }
-    if walks > 1 {
-        records.sort_by(|a, b| place(b).cmp(&place(a)));
-        records.dedup_by(|a, b| a.key.call_id == b.key.call_id);
-    }
-    let more = records.len() > filter.limit;
-    records.truncate(filter.limit);
-    let next = records.last().filter(|_| more).map(|last| Cursor {
-        created_ms: last.created_ms,
-        call_id: last.key.call_id.clone(),
-    });
+    let more = found.len() > filter.limit;
+    found.truncate(filter.limit);
+    let next = found.last().filter(|_| more).map(|(id, _)| *id);
+    let records = found.into_iter().map(|(_, record)| record).collect();
     Ok(Page { records, next })
 }
 
-fn place(record: &Record) -> (u64, &str) {
-    (record.created_ms, &record.key.call_id)
+/// The same of the calls that live, and one more than the page holds.
+fn search_live(connection: &Connection, filter: &Filter) -> rusqlite::Result<Vec<(RowId, Record)>> {
+    let of = |number: &Option<String>| number.as_deref().map(comparable);
+    let (from, to, either) = (of(&filter.from), of(&filter.to), of(&filter.number));
+    let fits = |record: &Record| {
+        let is = |wanted: &Option<String>, of: &[&str]| {
+            let same = |number: &&str| Some(comparable(number)) == *wanted;
+            wanted.is_none() || of.iter().any(same)
+        };
+        filter.app.as_ref().is_none_or(|app| *app == record.key.app_id)
+            && filter.incoming.is_none_or(|incoming| incoming == record.key.incoming)
+            // It has no final status yet.
+            && filter.sip_code.is_none()
+            && is(&from, &[&record.from])
+            && is(&to, &[&record.to])
+            && is(&either, &[&record.from, &record.to])
+    };
+    let all = concat!(
+        "SELECT ",
+        live_columns!(),
+        " FROM live_calls WHERE id < ? AND id >= ? ORDER BY id DESC"
+    );
+    let mut statement = connection.prepare_cached(all)?;
+    let (before, since) = (upper_bound(filter), lower_bound(filter));
+    let mut rows = statement.query(params![before.map_or(i64::MAX, |id| id.0), since.0])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()?
+        && found.len() <= filter.limit
+    {
+        let record = live::read(row)?;
+        if fits(&record) {
+            found.push((RowId(row.get(0)?), record));
+        }
+    }
+    Ok(found)
+}
+
+/// Rows before this one: of two bounds the closer.
+fn upper_bound(filter: &Filter) -> Option<RowId> {
+    let until = filter.until_ms.map(|until_ms| RowId::new(until_ms, 0));
+    [until, filter.before].into_iter().flatten().min()
+}
+
+/// Rows from this one on.
+fn lower_bound(filter: &Filter) -> RowId {
+    RowId::new(filter.since_ms.unwrap_or(0), 0)
 }
 
 /// The condition that an index begins with.
@@ -201,15 +270,17 @@ struct Query {
 impl Query {
     fn new(filter: &Filter, app: Option<&str>, walk: Walk<'_>) -> Query {
         let index = match walk {
-            Walk::From(_) => "records_by_from",
-            Walk::To(_) => "records_by_to",
-            Walk::Code => "records_by_code",
-            Walk::Result => "records_by_result",
-            Walk::Direction(_) => "records_by_direction",
-            Walk::Time => "records_by_time",
+            Walk::From(_) => "INDEXED BY records_by_from",
+            Walk::To(_) => "INDEXED BY records_by_to",
+            Walk::Code => "INDEXED BY records_by_code",
+            Walk::Result => "INDEXED BY records_by_result",
+            Walk::Direction(_) => "INDEXED BY records_by_direction",
+            // The table is in the order of time itself.
+            Walk::Time => "NOT INDEXED",
         };
+        let columns = columns!();
         let mut query = Query {
-            sql: format!("SELECT {COLUMNS} FROM records INDEXED BY {index} WHERE true"),
+            sql: format!("SELECT {columns} FROM records {index} WHERE true"),
             values: Vec::new(),
         };
         if let Some(app) = app {
@@ -222,26 +293,13 @@ impl Query {
             Walk::Code | Walk::Result | Walk::Time => {}
         }
         query.and_filter(filter, walk);
-        // Of two bounds the database walks from one only: give it the closer.
-        let until = filter.until_ms.map(|until_ms| Cursor {
-            created_ms: until_ms,
-            call_id: String::new(),
-        });
-        let bounds = [until, filter.before.clone()];
-        if let Some(Cursor {
-            created_ms,
-            call_id,
-        }) = bounds.into_iter().flatten().min()
-        {
-            let values = [(created_ms as i64).into(), call_id.into()];
-            query.and("(created_ms, call_id) < (?, ?)", values);
+        if let Some(before) = upper_bound(filter) {
+            query.and("id < ?", [before.0.into()]);
         }
-        if let Some(since_ms) = filter.since_ms {
-            query.and("created_ms >= ?", [(since_ms as i64).into()]);
+        if filter.since_ms.is_some() {
+            query.and("id >= ?", [lower_bound(filter).0.into()]);
         }
-        query
-            .sql
-            .push_str(" ORDER BY created_ms DESC, call_id DESC LIMIT ?");
+        query.sql.push_str(" ORDER BY id DESC LIMIT ?");
         // One more than the page holds tells whether there is another page.
         query
             .values
@@ -263,9 +321,8 @@ impl Query {
         if let (Some(incoming), false) = (filter.incoming, matches!(walk, Walk::Direction(_))) {
             self.and_direction(incoming);
         }
-        match filter.result {
-            Some(result) => self.and("result = ?", [result.name().to_owned().into()]),
-            None => self.and("result <> 'open'", []),
+        if let Some(result) = filter.result {
+            self.and("result = ?", [result.name().to_owned().into()]);
         }
         if let Some(code) = filter.sip_code {
             self.and("sip_code = ?", [i64::from(code).into()]);
@@ -284,253 +341,4 @@ impl Query {
 }
 
 #[cfg(test)]
-mod tests {
-    use rusqlite::StatementStatus;
-
-    use super::super::tests::{connection, ended, many};
-    use super::*;
-
-    fn filters() -> Vec<Filter> {
-        let all = Filter {
-            limit: 50,
-            ..Filter::default()
-        };
-        let acme = Filter {
-            app: Some("acme".to_owned()),
-            ..all.clone()
-        };
-        let mut filters = Vec::new();
-        for base in [all, acme] {
-            filters.extend([
-                base.clone(),
-                Filter {
-                    from: Some("100".to_owned()),
-                    ..base.clone()
-                },
-                Filter {
-                    to: Some("200".to_owned()),
-                    incoming: Some(true),
-                    ..base.clone()
-                },
-                Filter {
-                    number: Some("+20-0".to_owned()),
-                    ..base.clone()
-                },
-                Filter {
-                    incoming: Some(false),
-                    ..base.clone()
-                },
-                Filter {
-                    result: Some(CallResult::Answered),
-                    ..base.clone()
-                },
-                Filter {
-                    sip_code: Some(200),
-                    since_ms: Some(1),
-                    until_ms: Some(1_000_000),
-                    ..base.clone()
-                },
-            ]);
-        }
-        filters
-    }
-
-    fn explain(connection: &Connection, filter: &Filter) -> Vec<String> {
-        let mut lines = Vec::new();
-        for (app, walk) in walks_of(connection, filter).unwrap() {
-            let query = Query::new(filter, app.as_deref(), walk);
-            let sql = format!("EXPLAIN QUERY PLAN {}", query.sql);
-            let mut statement = connection.prepare(&sql).unwrap();
-            let told = statement
-                .query_map(params_from_iter(query.values), |row| {
-                    row.get::<_, String>(3)
-                })
-                .unwrap();
-            lines.extend(told.map(Result::unwrap));
-        }
-        lines
-    }
-
-    #[test]
-    fn every_search_walks_an_index_in_the_order_of_its_pages() {
-        let connection = connection();
-        many(&connection, 10);
-        for mut filter in filters() {
-            for before in [None, Some("500-00".parse().unwrap())] {
-                filter.before = before;
-                for line in explain(&connection, &filter) {
-                    let index = line.contains("USING INDEX records_by_");
-                    assert!(index && !line.contains("TEMP B-TREE"), "{filter:?}: {line}");
-                    // A page in the middle is found, not counted up to.
-                    let bounded = line.contains("(created_ms,call_id)<(?,?)");
-                    assert!(bounded || filter.before.is_none(), "{filter:?}: {line}");
-                }
-            }
-        }
-        let filter = Filter {
-            app: Some("acme".to_owned()),
-            from: Some("100".to_owned()),
-            limit: 1,
-            ..Filter::default()
-        };
-        assert_eq!(
-            explain(&connection, &filter),
-            ["SEARCH records USING INDEX records_by_from (app_id=? AND from_key=?)"]
-        );
-    }
-
-    #[test]
-    fn a_page_costs_the_same_however_many_rows_there_are() {
-        let connection = connection();
-        let mut costs = Vec::new();
-        for rows in [1_000, 10_000] {
-            many(&connection, rows);
-            let mut steps = 0;
-            for filter in filters() {
-                for (app, walk) in walks_of(&connection, &filter).unwrap() {
-                    let query = Query::new(&filter, app.as_deref(), walk);
-                    let mut statement = connection.prepare(&query.sql).unwrap();
-                    let found = statement
-                        .query_map(params_from_iter(query.values), read)
-                        .unwrap()
-                        .count();
-                    assert!(found <= filter.limit + 1, "{filter:?}");
-                    steps += statement.get_status(StatementStatus::VmStep);
-                }
-            }
-            costs.push(steps);
-        }
-        assert!(costs[1] < costs[0] * 11 / 10, "{costs:?}");
-    }
-
-    #[test]
-    fn pages_hold_every_call_once_while_new_ones_come() {
-        let connection = connection();
-        many(&connection, 100);
-        for number in [None, Some("200".to_owned())] {
-            let mut filter = Filter {
-                number,
-                limit: 7,
-                ..Filter::default()
-            };
-            let mut seen = Vec::new();
-            let mut newer = 1_000_000;
-            loop {
-                let page = search(&connection, &filter).unwrap();
-                seen.extend(page.records.into_iter().map(|record| record.key.call_id));
-                super::super::close(&connection, &ended(newer, "acme")).unwrap();
-                newer += 1;
-                match page.next {
-                    Some(next) => filter.before = Some(next.to_string().parse().unwrap()),
-                    None => break,
-                }
-            }
-            let whole = Filter {
-                limit: 1000,
-                until_ms: Some(1_000_000),
-                before: None,
-                ..filter
-            };
-            let whole = search(&connection, &whole).unwrap();
-            let all: Vec<String> = whole
-                .records
-                .into_iter()
-                .map(|record| record.key.call_id)
-                .collect();
-            assert_eq!(seen, all);
-            assert_eq!(seen.len(), 100);
-            connection
-                .execute("DELETE FROM records WHERE created_ms >= 1000000", [])
-                .unwrap();
-        }
-    }
-
-    #[test]
-    fn a_search_finds_what_its_filter_names_and_no_open_call_unless_asked() {
-        let connection = connection();
-        many(&connection, 20);
-        let mut odd = ended(77, "root");
-        odd.from = "+49 30 123".to_owned();
-        odd.result = CallResult::Busy;
-        odd.sip_code = Some(486);
-        odd.key.incoming = false;
-        super::super::close(&connection, &odd).unwrap();
-        let mut open = ended(78, "root");
-        open.result = CallResult::Open;
-        super::super::close(&connection, &open).unwrap();
-        let base = Filter {
-            limit: 100,
-            ..Filter::default()
-        };
-        let found = |filter: Filter| {
-            let page = search(&connection, &filter).unwrap();
-            page.records
-                .into_iter()
-                .map(|record| record.key.call_id)
-                .collect::<Vec<_>>()
-        };
-        let only_odd = [odd.key.call_id.clone()];
-        for filter in [
-            Filter {
-                from: Some("4930123".to_owned()),
-                ..base.clone()
-            },
-            Filter {
-                number: Some("4930-123".to_owned()),
-                incoming: Some(false),
-                ..base.clone()
-            },
-            Filter {
-                result: Some(CallResult::Busy),
-                ..base.clone()
-            },
-            Filter {
-                sip_code: Some(486),
-                ..base.clone()
-            },
-            Filter {
-                app: Some("root".to_owned()),
-                incoming: Some(false),
-                since_ms: Some(20),
-                ..base.clone()
-            },
-            Filter {
-                since_ms: Some(77),
-                until_ms: Some(79),
-                ..base.clone()
-            },
-            Filter {
-                from: Some("4930123".to_owned()),
-                to: Some("200".to_owned()),
-                number: Some("200".to_owned()),
-                ..base.clone()
-            },
-        ] {
-            assert_eq!(found(filter.clone()), only_odd, "{filter:?}");
-        }
-        let lives = Filter {
-            result: Some(CallResult::Open),
-            ..base.clone()
-        };
-        assert_eq!(found(lives), [open.key.call_id]);
-        let nobody = Filter {
-            app: Some("other".to_owned()),
-            ..base
-        };
-        assert!(found(nobody).is_empty());
-    }
-
-    #[test]
-    fn what_is_no_cursor_is_refused() {
-        for text in [
-            "",
-            "7",
-            "x-00",
-            "7-0g",
-            "99999999999999999999-00",
-            "18446744073709551615-0",
-        ] {
-            assert_eq!(text.parse::<Cursor>(), Err(CursorError), "{text:?}");
-        }
-    }
-}
+mod tests;
