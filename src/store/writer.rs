@@ -1,7 +1,7 @@
 //! The one thread that changes the database. Changes that wait are put into
 //! one transaction, so that a busy second costs a few commits, not thousands:
-//! what somebody waits for is written at once, but no sooner than [`PACE`]
-//! after the transaction before it; what nobody waits for is written with it,
+//! what somebody waits for is written at once, but no sooner than [`PACE`] or
+//! [`BUSY_PACE`] after the transaction before it; what nobody waits for is written with it,
 //! or within [`QUIET_PATIENCE`]. All changes are made in the order in which
 //! they were queued.
 
@@ -27,8 +27,13 @@ const MAX_BATCH: usize = 1_024;
 /// How long a change that nobody waits for may stay in memory.
 const QUIET_PATIENCE: Duration = Duration::from_millis(100);
 /// From the beginning of a transaction to that of the next at least: what a
-/// commit costs does not depend on how much it commits.
+/// commit costs hardly depends on how much it commits.
 const PACE: Duration = Duration::from_millis(4);
+/// The same after a transaction of more than [`FEW`] changes: so many come
+/// then that a commit for those of 4 ms would be most of the work.
+const BUSY_PACE: Duration = Duration::from_millis(10);
+/// Changes of a transaction that is not busy.
+const FEW: usize = 16;
 
 /// What the writer has done since it started.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -64,8 +69,8 @@ struct Queue {
     jobs: VecDeque<Box<dyn Job>>,
     /// When the next transaction begins; `None` as long as nothing waits.
     due: Option<Instant>,
-    /// When the last one began.
-    begun: Option<Instant>,
+    /// Not before this moment.
+    not_before: Option<Instant>,
     closed: bool,
 }
 
@@ -316,7 +321,7 @@ impl Shared {
         queue.jobs.push_back(job);
         self.queued.fetch_add(1, Ordering::Relaxed);
         let latest = match awaited || queue.jobs.len() >= MAX_BATCH {
-            true => queue.begun.map_or(now, |begun| now.max(begun + PACE)),
+            true => queue.not_before.map_or(now, |at| now.max(at)),
             false => now + QUIET_PATIENCE,
         };
         let sooner = queue.due.is_none_or(|due| latest < due);
@@ -346,7 +351,8 @@ impl Shared {
                 Some(_) => {
                     let size = queue.jobs.len().min(MAX_BATCH);
                     batch.extend(queue.jobs.drain(..size));
-                    queue.begun = Some(now);
+                    let pace = if size > FEW { BUSY_PACE } else { PACE };
+                    queue.not_before = Some(now + pace);
                     // What did not fit has waited long enough.
                     queue.due = (!queue.jobs.is_empty()).then_some(now);
                     return true;
