@@ -1,6 +1,7 @@
 //! Call records: a row for each call that lives, so that a crash leaves it, and
 //! another one, which can be searched for, for each that has ended.
 
+use rusqlite::ffi::SQLITE_CONSTRAINT_PRIMARYKEY;
 use rusqlite::{Connection, ErrorCode, Row, ToSql, params};
 
 use crate::book::{Hook, comparable};
@@ -281,18 +282,21 @@ pub fn close(
     loop {
         let id = RowId::new(record.created_ms, tie.wrapping_add(tries));
         match append(connection, id, record) {
-            Err(error) if tries < MOST_TIES && is_taken(&error) => tries += 1,
+            Err(error)
+                if tries < MOST_TIES && is_constraint(&error, SQLITE_CONSTRAINT_PRIMARYKEY) =>
+            {
+                tries += 1;
+            }
             result => break result?,
         }
     }
     live.map_or(Ok(()), |live| live::remove(connection, live))
 }
 
-/// Another row has this place.
-fn is_taken(error: &rusqlite::Error) -> bool {
+/// Whether a change failed because another row has what has to be unique.
+fn is_constraint(error: &rusqlite::Error, which: i32) -> bool {
     error.sqlite_error().is_some_and(|error| {
-        error.code == ErrorCode::ConstraintViolation
-            && error.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_PRIMARYKEY
+        error.code == ErrorCode::ConstraintViolation && error.extended_code == which
     })
 }
 

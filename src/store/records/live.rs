@@ -1,11 +1,14 @@
 //! Calls that live: what a crash must leave of them. The table has no index, so
 //! that a call's beginning is one row at its end, and its end one row less.
 
+use rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE;
 use rusqlite::{Connection, Row, params};
 
 use crate::book::{Hook, HookContentType};
 
-use super::{CallResult, Key, Lost, RESTARTED, Record, RowId, close, last_alive, read_key};
+use super::{
+    CallResult, Key, Lost, RESTARTED, Record, RowId, close, is_constraint, last_alive, read_key,
+};
 
 /// In the order of [`begin`] and [`read`].
 macro_rules! live_columns {
@@ -158,7 +161,13 @@ pub fn close_lost(connection: &Connection) -> rusqlite::Result<usize> {
             ended_ms: Some(ended_ms(record, alive_ms)),
             ..record.clone()
         };
-        close(connection, &lost, id.tie(), Some(*id))?;
+        match close(connection, &lost, id.tie(), Some(*id)) {
+            // Its end is there already: no start shall stumble over that.
+            Err(error) if is_constraint(&error, SQLITE_CONSTRAINT_UNIQUE) => {
+                remove(connection, *id)?;
+            }
+            closed => closed?,
+        }
     }
     Ok(open.len())
 }

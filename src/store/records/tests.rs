@@ -287,6 +287,19 @@ fn calls_that_were_left_open_are_lost_at_the_last_time_they_are_known_to_have_li
 }
 
 #[test]
+fn a_call_whose_end_is_there_is_not_lost_whatever_was_left_of_it() {
+    let connection = connection();
+    let ended = ended(10, "acme");
+    let row = RowId::new(10, 0);
+    begin(&connection, row, &Record::open(ended.key.clone(), 10), None).unwrap();
+    close(&connection, &ended, 0, None).unwrap();
+    assert_eq!(close_lost(&connection), Ok(1));
+    assert_eq!(lost(&connection), Ok(Vec::new()));
+    let found = one(&connection, &ended.key.call_id, None).unwrap();
+    assert_eq!(found, Some(ended));
+}
+
+#[test]
 fn the_oldest_go_first_and_open_calls_stay() {
     let connection = connection();
     many(&connection, 0..30);
