@@ -128,3 +128,26 @@ fn a_repeated_request_in_a_dialog_is_answered_again_and_told_once() {
     assert_eq!(world.take(0).len(), 1);
     assert_eq!(world.agent(0).counters().retransmissions_absorbed, 2);
 }
+
+#[test]
+fn transactions_that_only_linger_are_forgotten_together() {
+    let mut world = World::new(1, Conditions::PERFECT, 2);
+    // The callee's: INVITE (timer L) and BYE (timer J) of two calls, 50 ms apart.
+    for _ in 0..2 {
+        let (caller, _) = connect(&mut world);
+        let now = world.now;
+        world.agent(0).bye(now, caller).unwrap();
+        world.run(millis(40));
+        world.take(0);
+        world.take(1);
+    }
+    let ended = world.now;
+    world.run(seconds(31));
+    let agent = world.agent(1);
+    assert_eq!(agent.transactions(), 4);
+    let due = agent.next_timeout().unwrap();
+    assert!(due > ended + seconds(32), "{:?}", due - ended);
+    assert!(due < ended + seconds(32) + millis(250));
+    agent.handle_timeout(due);
+    assert_eq!((agent.transactions(), agent.next_timeout()), (0, None));
+}

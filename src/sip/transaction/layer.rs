@@ -59,6 +59,11 @@ pub enum Failure {
     Transport,
 }
 
+/// So much longer a transaction that only waits for repeated messages may be
+/// kept (RFC 3261 sections 17.1.1.2 to 17.2.2, RFC 6026): until something else
+/// is due, and not at the price of waking for each.
+const LINGER_SLACK: Duration = Duration::from_millis(250);
+
 /// All transactions. `O` is what their users call themselves.
 #[derive(Debug)]
 pub struct Layer<O> {
@@ -72,6 +77,8 @@ pub struct Layer<O> {
     /// error of the transport may be about.
     pub(super) sending: BTreeSet<(Path, u32)>,
     pub(super) timers: Timers<(u32, Slot)>,
+    /// Those after which a transaction is forgotten, and nobody hears of it.
+    lingering: Timers<u32>,
     failures: Vec<(TransactionId, O, Failure)>,
 }
 
@@ -80,7 +87,7 @@ pub struct Layer<O> {
 pub(super) enum Slot {
     /// A, E, G.
     Repeat,
-    /// B, D, F, H, I, J, K, L, M.
+    /// B, F, H.
     Life,
     /// The end of a cancelled INVITE (RFC 3261 section 9.1).
     Abandon,
@@ -120,6 +127,7 @@ impl<O: Copy> Layer<O> {
             keys: KeyWriter::default(),
             sending: BTreeSet::new(),
             timers: Timers::new(),
+            lingering: Timers::new(),
             failures: Vec::new(),
         }
     }
@@ -136,7 +144,7 @@ impl<O: Copy> Layer<O> {
 
     /// How many timers run.
     pub fn timers(&self) -> usize {
-        self.timers.len()
+        self.timers.len() + self.lingering.len()
     }
 
     /// Whether no further transaction may be started.
@@ -146,13 +154,21 @@ impl<O: Copy> Layer<O> {
 
     /// When [`handle_timeout`](Self::handle_timeout) is due.
     pub fn next_timeout(&mut self) -> Option<Instant> {
-        self.timers.next_deadline()
+        let lingering = self.lingering.next_deadline();
+        let latest = lingering.map(|at| at + LINGER_SLACK);
+        [self.timers.next_deadline(), latest]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Fires the timers that are due.
     pub fn handle_timeout(&mut self, now: Instant, out: &mut Outbox) {
         while let Some((index, slot)) = self.timers.pop(now) {
             self.fire(now, out, index, slot);
+        }
+        while let Some(index) = self.lingering.pop(now) {
+            self.end_of_life(now, out, index);
         }
     }
 
@@ -180,15 +196,23 @@ impl<O: Copy> Layer<O> {
     }
 
     fn fire(&mut self, now: Instant, out: &mut Outbox, index: u32, slot: Slot) {
-        let Some(machine) = self.machine_mut(index) else {
-            return;
-        };
-        let actions = match slot {
-            Slot::Repeat => machine.repeat_timer(),
-            Slot::Life => machine.life_timer(),
-            Slot::Abandon => return self.remove(index),
-        };
-        self.run(now, out, index, actions, Given::Nothing);
+        match slot {
+            Slot::Repeat => {
+                if let Some(machine) = self.machine_mut(index) {
+                    let actions = machine.repeat_timer();
+                    self.run(now, out, index, actions, Given::Nothing);
+                }
+            }
+            Slot::Life => self.end_of_life(now, out, index),
+            Slot::Abandon => self.remove(index),
+        }
+    }
+
+    fn end_of_life(&mut self, now: Instant, out: &mut Outbox, index: u32) {
+        if let Some(machine) = self.machine_mut(index) {
+            let actions = machine.life_timer();
+            self.run(now, out, index, actions, Given::Nothing);
+        }
     }
 
     /// Does what a step asked for, then tidies up after the state it led to.
@@ -230,18 +254,38 @@ impl<O: Copy> Layer<O> {
                 }
                 Action::Start(timer) => {
                     let interval = self.settings.first(timer);
-                    start(&mut self.timers, entry, index, timer, now, interval);
+                    match slot_of(timer) {
+                        Some(slot) => {
+                            start(&mut self.timers, entry, (index, slot), now, interval);
+                        }
+                        None => self.lingering.set(index, now + interval),
+                    }
                 }
                 Action::Backoff(timer) => {
                     let interval = self.settings.backoff(timer, entry.interval);
-                    start(&mut self.timers, entry, index, timer, now, interval);
+                    start(
+                        &mut self.timers,
+                        entry,
+                        (index, Slot::Repeat),
+                        now,
+                        interval,
+                    );
                 }
-                Action::Slow(timer) => {
+                Action::Slow(_) => {
                     let interval = self.settings.t2;
-                    start(&mut self.timers, entry, index, timer, now, interval);
+                    start(
+                        &mut self.timers,
+                        entry,
+                        (index, Slot::Repeat),
+                        now,
+                        interval,
+                    );
                 }
                 Action::Stop(timer) => {
-                    self.timers.stop(&(index, slot_of(timer)));
+                    match slot_of(timer) {
+                        Some(slot) => self.timers.stop(&(index, slot)),
+                        None => self.lingering.stop(&index),
+                    };
                 }
             }
         }
@@ -311,6 +355,7 @@ impl<O: Copy> Layer<O> {
         for slot in [Slot::Repeat, Slot::Life, Slot::Abandon] {
             self.timers.stop(&(index, slot));
         }
+        self.lingering.stop(&index);
     }
 
     pub(super) fn id(&self, index: u32) -> TransactionId {
@@ -353,29 +398,22 @@ impl<O: Copy> Entry<O> {
 fn start<O>(
     timers: &mut Timers<(u32, Slot)>,
     entry: &mut Entry<O>,
-    index: u32,
-    timer: Timer,
+    key: (u32, Slot),
     now: Instant,
     interval: Duration,
 ) {
-    let slot = slot_of(timer);
-    if slot == Slot::Repeat {
+    if key.1 == Slot::Repeat {
         entry.interval = interval;
     }
-    timers.set((index, slot), now + interval);
+    timers.set(key, now + interval);
 }
 
-fn slot_of(timer: Timer) -> Slot {
+/// Which timer of its transaction it is; `None`: the one after which it is
+/// forgotten.
+fn slot_of(timer: Timer) -> Option<Slot> {
     match timer {
-        Timer::A | Timer::E | Timer::G => Slot::Repeat,
-        Timer::B
-        | Timer::D
-        | Timer::F
-        | Timer::H
-        | Timer::I
-        | Timer::J
-        | Timer::K
-        | Timer::L
-        | Timer::M => Slot::Life,
+        Timer::A | Timer::E | Timer::G => Some(Slot::Repeat),
+        Timer::B | Timer::F | Timer::H => Some(Slot::Life),
+        Timer::D | Timer::I | Timer::J | Timer::K | Timer::L | Timer::M => None,
     }
 }
