@@ -5,6 +5,7 @@
 //! | file | what it holds |
 //! | --- | --- |
 //! | `ladder` | the messages of each call, bounded |
+//! | `run`, `packed` | messages in their order, and how they are made small |
 //! | `mask` | takes secrets out of a message |
 //! | `hep` | packets for a capture server |
 //! | `text` | the header fields by which messages are told apart |
@@ -12,6 +13,8 @@
 mod hep;
 mod ladder;
 mod mask;
+mod packed;
+mod run;
 mod text;
 
 pub use hep::{HepMessage, HepSender, encode as encode_hep};

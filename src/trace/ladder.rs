@@ -1,17 +1,21 @@
 //! The SIP messages of each call of a shard, kept as they were on the wire.
 //!
 //! What the gateway sends is kept by reference, what it receives is copied
-//! once; nothing is read or masked before somebody asks. Of a long call the
-//! first and the last messages are kept. When the shard's share of memory is
-//! used up, the traces of ended calls go, the oldest first, and then further
-//! messages are only counted.
+//! once; nothing is read or masked before somebody asks. A while later, when
+//! the call has fallen quiet for the most part, its messages are made small
+//! (`packed`), a few calls' at a time. Of a long call the first and the last
+//! messages are kept. When the shard's share of memory is used up, the traces
+//! of ended calls go, the oldest first, and then further messages are only
+//! counted.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::run::{Run, cost};
 use crate::ids::{AppId, CallId};
 
 /// How long the trace of an ended call is kept: at least as long as the call
@@ -20,8 +24,14 @@ const ENDED_KEPT: Duration = Duration::from_secs(65);
 /// INVITEs that did not become a call yet: those that were refused or
 /// challenged. More of them push out the oldest.
 const MAX_UNCLAIMED: usize = 256;
-/// What a message costs beside its octets.
-const OVERHEAD: usize = 128;
+/// How long messages stay as they came: longer than most calls take to be
+/// answered, so that the messages of an answered call are made small together.
+const FRESH_FOR: Duration = Duration::from_secs(2);
+/// Calls whose messages are made small with each message that is kept. As each
+/// makes one call at most wait for it, nothing piles up.
+const PACKED_PER_MESSAGE: usize = 2;
+/// The same once a second, for when no message comes.
+const PACKED_PER_SWEEP: usize = 128;
 
 /// How much is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,9 +40,9 @@ pub struct TraceSettings {
     pub enabled: bool,
     /// Messages of one call: half of them the first, half the last.
     pub messages: usize,
-    /// Bytes of one call, halved in the same way.
+    /// Bytes of one call, as they came, halved in the same way.
     pub bytes: usize,
-    /// Bytes of all calls of the shard.
+    /// Bytes of all calls of the shard, as they are kept.
     pub total_bytes: usize,
 }
 
@@ -79,7 +89,7 @@ pub struct CallTrace {
     /// How many between the first and the last were left out.
     pub left_out: u64,
     /// The last messages.
-    pub last: VecDeque<TracedMessage>,
+    pub last: Vec<TracedMessage>,
 }
 
 impl CallTrace {
@@ -104,21 +114,60 @@ enum Owner {
 #[derive(Debug)]
 struct Ladder {
     owner: Owner,
-    trace: CallTrace,
-    first_bytes: usize,
-    last_bytes: usize,
+    /// The first messages.
+    first: Run,
+    /// How many between the first and the last were left out.
+    left_out: u64,
+    /// The last messages, of a call that has more than the first ones.
+    last: Option<Box<Run>>,
+    /// Its messages wait for being made small.
+    waits: bool,
     /// Calls that it is kept for.
     calls: usize,
+}
+
+impl Ladder {
+    /// The bytes that it takes.
+    fn memory(&self) -> usize {
+        let last = self.last.as_ref().map_or(0, |last| last.memory());
+        self.first.memory() + last
+    }
+
+    /// Makes the oldest of its messages small; whether there are more.
+    fn pack(&mut self, epoch: Instant) -> bool {
+        if self.first.is_fresh() {
+            self.first.pack(epoch);
+        } else if let Some(last) = &mut self.last {
+            last.pack(epoch);
+        }
+        let last = self.last.as_ref();
+        self.first.is_fresh() || last.is_some_and(|last| last.is_fresh())
+    }
+
+    fn unpacked(&self, epoch: Instant) -> CallTrace {
+        let last = self.last.as_ref();
+        CallTrace {
+            first: self.first.unpacked(epoch),
+            left_out: self.left_out,
+            last: last.map_or_else(Vec::new, |last| last.unpacked(epoch)),
+        }
+    }
 }
 
 /// The traces of a shard.
 #[derive(Debug)]
 pub struct Traces {
     settings: TraceSettings,
-    ladders: HashMap<Box<[u8]>, Ladder>,
-    by_call: HashMap<CallId, (Box<[u8]>, AppId)>,
-    unclaimed: VecDeque<Box<[u8]>>,
+    /// Boxed: a map of that many bytes each would keep up to half of them empty.
+    ladders: HashMap<Arc<[u8]>, Box<Ladder>>,
+    by_call: HashMap<CallId, Arc<[u8]>>,
+    unclaimed: VecDeque<Arc<[u8]>>,
     ended: VecDeque<(Instant, CallId)>,
+    /// Ladders with messages as they came, each once, and since when they have
+    /// such.
+    waiting: VecDeque<(Instant, Arc<[u8]>)>,
+    /// What times are counted from.
+    epoch: Option<Instant>,
     bytes: usize,
 }
 
@@ -131,6 +180,8 @@ impl Traces {
             by_call: HashMap::new(),
             unclaimed: VecDeque::new(),
             ended: VecDeque::new(),
+            waiting: VecDeque::new(),
+            epoch: None,
             bytes: 0,
         }
     }
@@ -145,8 +196,8 @@ impl Traces {
             return true;
         }
         if begins {
-            self.open(sip_call_id, Owner::Nobody);
-            self.unclaimed.push_back(sip_call_id.into());
+            let key = self.open(sip_call_id, Owner::Nobody);
+            self.unclaimed.push_back(key);
             while self.unclaimed.len() > MAX_UNCLAIMED {
                 self.drop_oldest_unclaimed();
             }
@@ -156,38 +207,41 @@ impl Traces {
 
     /// Keeps a message of a Call-ID that is [wanted](Self::wants).
     pub fn record(&mut self, sip_call_id: &[u8], message: TracedMessage) {
-        let cost = message.payload.len() + OVERHEAD;
+        self.pack_due(message.at, PACKED_PER_MESSAGE);
+        let cost = cost(message.payload.len());
         while self.bytes + cost > self.settings.total_bytes && self.drop_oldest(sip_call_id) {}
         let is_full = self.bytes + cost > self.settings.total_bytes;
         let Some(ladder) = self.ladders.get_mut(sip_call_id) else {
             return;
         };
         if is_full {
-            ladder.trace.left_out += 1;
+            ladder.left_out += 1;
             return;
         }
         let TraceSettings {
             messages, bytes, ..
         } = self.settings;
-        let trace = &mut ladder.trace;
-        let begun = trace.left_out > 0 || !trace.last.is_empty();
-        if !begun && trace.first.len() < messages / 2 && ladder.first_bytes + cost <= bytes / 2 {
-            ladder.first_bytes += cost;
-            self.bytes += cost;
-            trace.first.push(message);
-            return;
+        let at = message.at;
+        self.epoch.get_or_insert(at);
+        let waited = std::mem::replace(&mut ladder.waits, true);
+        let before = ladder.memory();
+        let first = &mut ladder.first;
+        let begun = ladder.left_out > 0 || ladder.last.is_some();
+        if !begun && first.len() < messages / 2 && first.cost() + cost <= bytes / 2 {
+            first.push(message);
+        } else {
+            let last = ladder.last.get_or_insert_default();
+            last.push(message);
+            while last.len() > messages.div_ceil(2) || last.cost() > bytes / 2 {
+                if !last.pop() {
+                    break;
+                }
+                ladder.left_out += 1;
+            }
         }
-        trace.last.push_back(message);
-        ladder.last_bytes += cost;
-        self.bytes += cost;
-        while trace.last.len() > messages.div_ceil(2) || ladder.last_bytes > bytes / 2 {
-            let Some(oldest) = trace.last.pop_front() else {
-                return;
-            };
-            let freed = oldest.payload.len() + OVERHEAD;
-            ladder.last_bytes -= freed;
-            self.bytes -= freed;
-            trace.left_out += 1;
+        self.bytes = self.bytes + ladder.memory() - before;
+        if !waited && let Some((key, _)) = self.ladders.get_key_value(sip_call_id) {
+            self.waiting.push_back((at, key.clone()));
         }
     }
 
@@ -196,9 +250,8 @@ impl Traces {
         if !self.settings.enabled {
             return;
         }
-        let key = sip_call_id.as_bytes();
-        self.open(key, Owner::App(app.clone()));
-        if let Some(ladder) = self.ladders.get_mut(key) {
+        let key = self.open(sip_call_id.as_bytes(), Owner::App(app.clone()));
+        if let Some(ladder) = self.ladders.get_mut(&key) {
             match &ladder.owner {
                 Owner::Nobody => ladder.owner = Owner::App(app.clone()),
                 Owner::App(owner) if owner == app => {}
@@ -206,8 +259,8 @@ impl Traces {
             }
             ladder.calls += 1;
         }
-        self.unclaimed.retain(|unclaimed| &**unclaimed != key);
-        self.by_call.insert(call, (key.into(), app.clone()));
+        self.unclaimed.retain(|unclaimed| *unclaimed != key);
+        self.by_call.insert(call, key);
     }
 
     /// The call is over; its trace is kept for a while.
@@ -217,8 +270,10 @@ impl Traces {
         }
     }
 
-    /// Forgets the calls that ended long enough ago.
+    /// Once a second: forgets the calls that ended long enough ago, and makes
+    /// messages small.
     pub fn sweep(&mut self, now: Instant) {
+        self.pack_due(now, PACKED_PER_SWEEP);
         while let Some((since, _)) = self.ended.front() {
             if now.saturating_duration_since(*since) < ENDED_KEPT {
                 break;
@@ -230,9 +285,15 @@ impl Traces {
     /// What is kept of a call; none when nothing is, or when its Call-ID is
     /// that of another app's call too.
     pub fn of_call(&self, call: CallId) -> Option<CallTrace> {
-        let (key, app) = self.by_call.get(&call)?;
-        let ladder = self.ladders.get(key)?;
-        (ladder.owner == Owner::App(app.clone())).then(|| ladder.trace.clone())
+        let ladder = self.ladders.get(self.by_call.get(&call)?)?;
+        match ladder.owner {
+            // A ladder of one app's is the app's of all its calls.
+            Owner::App(_) => Some(match self.epoch {
+                Some(epoch) => ladder.unpacked(epoch),
+                None => CallTrace::default(),
+            }),
+            Owner::Nobody | Owner::Several => None,
+        }
     }
 
     /// How many bytes are kept.
@@ -240,16 +301,46 @@ impl Traces {
         self.bytes
     }
 
-    fn open(&mut self, key: &[u8], owner: Owner) {
-        if !self.ladders.contains_key(key) {
-            let ladder = Ladder {
-                owner,
-                trace: CallTrace::default(),
-                first_bytes: 0,
-                last_bytes: 0,
-                calls: 0,
+    /// The key of this Call-ID's ladder, which is there from now on.
+    fn open(&mut self, sip_call_id: &[u8], owner: Owner) -> Arc<[u8]> {
+        if let Some((key, _)) = self.ladders.get_key_value(sip_call_id) {
+            return key.clone();
+        }
+        let key: Arc<[u8]> = sip_call_id.into();
+        let ladder = Ladder {
+            owner,
+            first: Run::default(),
+            left_out: 0,
+            last: None,
+            waits: false,
+            calls: 0,
+        };
+        self.ladders.insert(key.clone(), Box::new(ladder));
+        key
+    }
+
+    /// Makes messages small that have been there for long enough, of so many
+    /// calls at most.
+    fn pack_due(&mut self, now: Instant, at_most: usize) {
+        let Some(epoch) = self.epoch else { return };
+        for _ in 0..at_most {
+            match self.waiting.front() {
+                Some((since, _)) if now.saturating_duration_since(*since) >= FRESH_FOR => {}
+                Some(_) | None => return,
+            }
+            let Some((since, key)) = self.waiting.pop_front() else {
+                return;
             };
-            self.ladders.insert(key.into(), ladder);
+            // It may be gone, or be another by now, which comes to no harm.
+            let Some(ladder) = self.ladders.get_mut(&key) else {
+                continue;
+            };
+            let before = ladder.memory();
+            ladder.waits = ladder.pack(epoch);
+            self.bytes = self.bytes + ladder.memory() - before;
+            if ladder.waits {
+                self.waiting.push_front((since, key));
+            }
         }
     }
 
@@ -262,7 +353,7 @@ impl Traces {
         let oldest = self.ended.front().map(|(_, call)| *call);
         let is_other = oldest
             .and_then(|call| self.by_call.get(&call))
-            .is_some_and(|(key, _)| &**key != but);
+            .is_some_and(|key| &**key != but);
         if is_other {
             self.drop_oldest_ended();
         }
@@ -279,7 +370,7 @@ impl Traces {
         let Some((_, call)) = self.ended.pop_front() else {
             return;
         };
-        let Some((key, _)) = self.by_call.remove(&call) else {
+        let Some(key) = self.by_call.remove(&call) else {
             return;
         };
         // Another call of the same Call-ID may be alive, or have ended later.
@@ -294,160 +385,11 @@ impl Traces {
 
     fn close(&mut self, key: &[u8]) {
         if let Some(ladder) = self.ladders.remove(key) {
-            self.bytes -= ladder.first_bytes + ladder.last_bytes;
+            self.bytes -= ladder.memory();
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ids::ShardId;
-
-    fn id(random: u128) -> CallId {
-        CallId {
-            shard: ShardId(0),
-            random,
-        }
-    }
-
-    fn app() -> AppId {
-        AppId::new("a")
-    }
-
-    fn message(now: Instant, text: &str) -> TracedMessage {
-        TracedMessage {
-            at: now,
-            way: Way::Received,
-            local: "127.0.0.1:5060".parse().unwrap(),
-            remote: "127.0.0.1:5070".parse().unwrap(),
-            payload: Bytes::copy_from_slice(text.as_bytes()),
-        }
-    }
-
-    fn texts(trace: &CallTrace) -> Vec<&str> {
-        trace
-            .messages()
-            .map(|message| std::str::from_utf8(&message.payload).unwrap())
-            .collect()
-    }
-
-    fn settings() -> TraceSettings {
-        TraceSettings {
-            messages: 4,
-            ..TraceSettings::default()
-        }
-    }
-
-    #[test]
-    fn what_came_before_the_call_was_one_belongs_to_it() {
-        let (now, mut traces) = (Instant::now(), Traces::new(settings()));
-        assert!(traces.wants(b"x", true));
-        traces.record(b"x", message(now, "INVITE"));
-        traces.claim("x", id(1), &app());
-        assert!(traces.wants(b"x", false));
-        traces.record(b"x", message(now, "200"));
-        assert_eq!(texts(&traces.of_call(id(1)).unwrap()), ["INVITE", "200"]);
-        assert!(!traces.wants(b"y", false));
-        assert_eq!(traces.of_call(id(2)), None);
-    }
-
-    #[test]
-    fn of_many_messages_the_first_and_the_last_are_kept() {
-        let (now, mut traces) = (Instant::now(), Traces::new(settings()));
-        traces.claim("x", id(1), &app());
-        for n in 0..10 {
-            traces.record(b"x", message(now, &n.to_string()));
-        }
-        let trace = traces.of_call(id(1)).unwrap();
-        assert_eq!(texts(&trace), ["0", "1", "8", "9"]);
-        assert_eq!(trace.left_out, 6);
-        assert_eq!(traces.bytes(), 4 * (1 + OVERHEAD));
-    }
-
-    #[test]
-    fn the_bytes_of_a_call_are_bounded() {
-        let settings = TraceSettings {
-            bytes: 2 * (10 + OVERHEAD),
-            ..TraceSettings::default()
-        };
-        let (now, mut traces) = (Instant::now(), Traces::new(settings));
-        traces.claim("x", id(1), &app());
-        for n in 0..5 {
-            traces.record(b"x", message(now, &format!("message  {n}")));
-        }
-        let trace = traces.of_call(id(1)).unwrap();
-        assert_eq!(texts(&trace), ["message  0", "message  4"]);
-        assert_eq!(trace.left_out, 3);
-    }
-
-    #[test]
-    fn an_ended_call_is_kept_for_a_while_and_then_nothing_is_left() {
-        let (now, mut traces) = (Instant::now(), Traces::new(settings()));
-        traces.claim("x", id(1), &app());
-        traces.record(b"x", message(now, "BYE"));
-        traces.end(now, id(1));
-        traces.record(b"x", message(now, "200"));
-        traces.sweep(now + ENDED_KEPT - Duration::from_millis(1));
-        assert_eq!(texts(&traces.of_call(id(1)).unwrap()), ["BYE", "200"]);
-        traces.sweep(now + ENDED_KEPT);
-        assert_eq!(traces.of_call(id(1)), None);
-        assert_eq!((traces.bytes(), traces.ladders.len()), (0, 0));
-    }
-
-    #[test]
-    fn when_memory_is_used_up_ended_calls_go_first_and_then_messages_are_only_counted() {
-        let settings = TraceSettings {
-            total_bytes: 2 * (4 + OVERHEAD),
-            ..TraceSettings::default()
-        };
-        let (now, mut traces) = (Instant::now(), Traces::new(settings));
-        traces.claim("x", id(1), &app());
-        traces.record(b"x", message(now, "1111"));
-        traces.end(now, id(1));
-        traces.claim("y", id(2), &app());
-        traces.record(b"y", message(now, "2222"));
-        traces.record(b"y", message(now, "3333"));
-        assert_eq!(traces.of_call(id(1)), None);
-        traces.record(b"y", message(now, "4444"));
-        let trace = traces.of_call(id(2)).unwrap();
-        assert_eq!(texts(&trace), ["2222", "3333"]);
-        assert_eq!(trace.left_out, 1);
-    }
-
-    #[test]
-    fn invites_that_never_became_calls_push_each_other_out() {
-        let (now, mut traces) = (Instant::now(), Traces::new(settings()));
-        for n in 0..=MAX_UNCLAIMED {
-            let key = n.to_string();
-            assert!(traces.wants(key.as_bytes(), true));
-            traces.record(key.as_bytes(), message(now, "INVITE"));
-        }
-        assert_eq!(traces.ladders.len(), MAX_UNCLAIMED);
-        assert!(!traces.wants(b"0", false));
-    }
-
-    #[test]
-    fn a_call_id_that_two_apps_share_is_shown_to_neither() {
-        let mut traces = Traces::new(settings());
-        traces.claim("x", id(1), &app());
-        traces.claim("x", id(2), &app());
-        assert!(traces.of_call(id(1)).is_some());
-        traces.claim("x", id(3), &AppId::new("b"));
-        for n in 1..=3 {
-            assert_eq!(traces.of_call(id(n)), None);
-        }
-    }
-
-    #[test]
-    fn nothing_is_kept_where_tracing_is_off() {
-        let settings = TraceSettings {
-            enabled: false,
-            ..TraceSettings::default()
-        };
-        let mut traces = Traces::new(settings);
-        assert!(!traces.wants(b"x", true));
-        traces.claim("x", id(1), &app());
-        assert_eq!(traces.of_call(id(1)), None);
-    }
-}
+#[path = "ladder_tests.rs"]
+mod tests;
