@@ -55,7 +55,7 @@ pub struct CallSettings {
     /// How keys go to peers of calls whose number or request does not say.
     pub dtmf: DtmfPolicy,
     /// Of the certificate for DTLS; without one there is none.
-    pub fingerprint: Option<Fingerprint>,
+    pub fingerprint: Option<Arc<Fingerprint>>,
     /// How many calls there may be; shared by all shards.
     pub limits: Arc<Limits>,
     /// Who is not listened to; shared by all shards.

@@ -2,6 +2,7 @@
 //! of it.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use rand::RngExt;
@@ -27,16 +28,16 @@ pub(super) fn parse(body: &Body) -> Result<Session, SdpError> {
     Session::parse(&body.content)
 }
 
-/// A description as a message body.
-pub(super) fn body(session: &Session) -> Body {
-    Body::sdp(Bytes::from(session.to_string()))
+/// What the leg has just said of itself, as a message body.
+pub(super) fn body(exchange: &Exchange) -> Body {
+    Body::sdp(Bytes::copy_from_slice(exchange.sent_text().as_bytes()))
 }
 
 /// A leg that has said nothing yet.
 pub(super) fn exchange(
     local: &LegAddress,
     srtp: Srtp,
-    fingerprint: Option<&Fingerprint>,
+    fingerprint: Option<&Arc<Fingerprint>>,
     random: &mut StdRng,
 ) -> Exchange {
     // RFC 8866 section 5.2 wants numbers that fit a signed 64 bit integer;

@@ -104,14 +104,12 @@ impl Calls {
             return;
         };
         // Only these: the other's codecs are what the offer is for.
-        let Ok(offer) = exchange.offer(call.allowed.as_deref().unwrap_or(&Codec::ALL)) else {
+        let codecs = call.allowed.as_deref().unwrap_or(&Codec::ALL);
+        if exchange.offer(codecs).is_err() {
             return;
-        };
-        if self
-            .agent
-            .offer(now, session, description::body(&offer))
-            .is_ok()
-        {
+        }
+        let body = description::body(exchange);
+        if self.agent.offer(now, session, body).is_ok() {
             call.offering = true;
             info!(call_id = %id, "re-INVITE sent: the room's other peer takes fewer codecs");
         }
@@ -168,18 +166,20 @@ impl Calls {
                 return Ok(None);
             }
             let codecs = description::offered_codecs(allowed, beside);
-            let ours = exchange.offer(&codecs).map_err(refusal)?;
+            exchange.offer(&codecs).map_err(refusal)?;
+            let ours = description::body(exchange);
             call.offering = true;
-            return Ok(Some(description::body(&ours)));
+            return Ok(Some(ours));
         };
         if call.offering {
             return Err(Rejection::code(REQUEST_PENDING));
         }
         let theirs = description::parse(body).map_err(|_| Rejection::code(NOT_ACCEPTABLE_HERE))?;
         let answered = description::answer(exchange, &theirs, allowed, beside);
-        let (ours, negotiated) = answered.map_err(refusal)?;
+        let (_, negotiated) = answered.map_err(refusal)?;
+        let ours = description::body(exchange);
         self.connect(now, id, &negotiated);
-        Ok(Some(description::body(&ours)))
+        Ok(Some(ours))
     }
 
     /// The ACK to a 2xx of ours has come, with the answer if the offer was

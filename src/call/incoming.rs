@@ -161,7 +161,7 @@ impl Calls {
         };
         let answered_without_asking = number.answering != Answering::Ask;
         let phase = Phase::Announced {
-            offer,
+            offer: offer.map(Box::new),
             ringing: false,
         };
         let app = number.app.clone();
@@ -261,17 +261,17 @@ impl Calls {
         let others = allowed.as_deref();
         let described_early = early.is_some();
         let described = match (early, &offer) {
-            (Some((ours, negotiated)), _) => Ok((ours, Some(negotiated))),
+            (Some(negotiated), _) => Ok(Some(negotiated)),
             // RFC 3264 section 5: an INVITE without an offer gets ours in the
             // 200, and its answer comes in the ACK.
             (None, None) => exchange
                 .offer(&description::offered_codecs(others, beside))
-                .map(|ours| (ours, None)),
+                .map(|_| None),
             (None, Some(theirs)) => description::answer(&mut exchange, theirs, others, beside)
-                .map(|(ours, negotiated)| (ours, Some(negotiated))),
+                .map(|(_, negotiated)| Some(negotiated)),
         };
-        let (ours, negotiated) = match described {
-            Ok(described) => described,
+        let negotiated = match described {
+            Ok(negotiated) => negotiated,
             Err(error) => {
                 if let Some(request) = request {
                     self.reply(request, CallReply::Refused(error.into()));
@@ -290,6 +290,7 @@ impl Calls {
         if !described_early {
             call.exchange = Some(exchange);
         }
+        let ours = call.exchange.as_ref().map(description::body);
         call.allowed = allowed;
         call.offering = negotiated.is_none();
         call.phase = Phase::Active;
@@ -305,9 +306,9 @@ impl Calls {
         {
             self.connect(now, id, &negotiated);
         }
-        if let Some(session) = session {
+        if let (Some(session), Some(ours)) = (session, ours) {
             // A caller that has gone this instant is told of by its own event.
-            let _ = self.agent.accept(now, session, description::body(&ours));
+            let _ = self.agent.accept(now, session, ours);
         }
         self.tell(now, id, CallEventKind::Accepted);
         if let Some(request) = request {

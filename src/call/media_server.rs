@@ -52,7 +52,7 @@ impl Calls {
         let mut exchange = description::exchange(&server, Srtp::OFF, None, &mut self.random);
         let (asked, dialed) = match &call.phase {
             Phase::Joining { offer, .. } => {
-                let offered = exchange.offer(&codecs_of(offer.as_ref()));
+                let offered = exchange.offer(&codecs_of(offer.as_deref()));
                 let asked = offered.map(|offer| ServerRequest::Answer {
                     stream,
                     offer: offer.to_string(),

@@ -99,7 +99,7 @@ impl Calls {
         let invite = exchange
             .offer(&description::offered_codecs(allowed.as_deref(), beside))
             .map_err(CallError::from)
-            .and_then(|offer| outgoing_invite(dial, listeners, description::body(&offer)));
+            .and_then(|_| outgoing_invite(dial, listeners, description::body(&exchange)));
         let started: Result<SessionId, CallError> = invite.and_then(|invite| {
             let started = self.agent.invite(now, invite);
             started.map_err(|_| CallError::TooManyCalls)

@@ -13,7 +13,7 @@ use crate::call::room::{Early, LegAddress, Place, RoomRequest};
 use crate::call::state::{EarlyMedia, Phase};
 use crate::ids::{CallId, PlayId, RequestId};
 use crate::keying::Security;
-use crate::sdp::{Negotiated, Session};
+use crate::sdp::Negotiated;
 
 /// 180 Ringing.
 const RINGING: u16 = 180;
@@ -96,8 +96,8 @@ impl Calls {
         let mut exchange = description::exchange(local, call.srtp, fingerprint, &mut self.random);
         // Whom it will talk with is not known yet.
         let answered = description::answer(&mut exchange, offer, None, call.beside());
-        let (ours, negotiated) = match answered {
-            Ok((ours, negotiated)) if !is_dtls(&negotiated) => (ours, negotiated),
+        let negotiated = match answered {
+            Ok((_, negotiated)) if !is_dtls(&negotiated) => negotiated,
             // It is answered, or refused, when it is accepted.
             Ok(_) | Err(_) => {
                 call.has_leg = false;
@@ -106,6 +106,7 @@ impl Calls {
                 return;
             }
         };
+        let ours = description::body(&exchange);
         call.exchange = Some(exchange);
         call.ringing.get_or_insert(now);
         call.early.get_or_insert(now);
@@ -116,9 +117,10 @@ impl Calls {
             call.early_media = EarlyMedia::Open(Box::new(negotiated));
         }
         if let Some(session) = session {
-            let body = Some(description::body(&ours));
             // The caller may have gone this instant; its event follows.
-            let _ = self.agent.progress(now, session, SESSION_PROGRESS, body);
+            let _ = self
+                .agent
+                .progress(now, session, SESSION_PROGRESS, Some(ours));
         }
         self.reply(request, CallReply::Done);
     }
@@ -153,15 +155,14 @@ impl Calls {
         self.ask_rooms_of(here, RoomRequest::Move { call, place, to });
     }
 
-    /// The answer that was given in the 183: the 200 repeats it as it is (RFC
-    /// 3261 section 13.2.1, RFC 6337 section 3.1.1).
-    pub(super) fn early_answer(&mut self, id: CallId) -> Option<(Session, Negotiated)> {
+    /// What the answer in the 183 agreed on: the 200 repeats that answer as it
+    /// is (RFC 3261 section 13.2.1, RFC 6337 section 3.1.1).
+    pub(super) fn early_answer(&mut self, id: CallId) -> Option<Negotiated> {
         let call = self.calls.get_mut(&id)?;
         let EarlyMedia::Open(negotiated) = std::mem::take(&mut call.early_media) else {
             return None;
         };
-        let sent = call.exchange.as_ref()?.sent()?.clone();
-        Some((sent, *negotiated))
+        Some(*negotiated)
     }
 }
 

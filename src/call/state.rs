@@ -69,7 +69,7 @@ pub(super) enum Phase {
     /// Incoming: waits for an action.
     Announced {
         /// The caller's offer; `None` when the INVITE had none.
-        offer: Option<Session>,
+        offer: Option<Box<Session>>,
         /// 180 was sent.
         ringing: bool,
     },
@@ -77,7 +77,7 @@ pub(super) enum Phase {
     /// its room is on is asked for an answer.
     Joining {
         /// The caller's offer.
-        offer: Option<Session>,
+        offer: Option<Box<Session>>,
         /// 180 was sent.
         ringing: bool,
         /// The request that waits for the outcome; `None` when the number is

@@ -1,5 +1,7 @@
 //! The payloads the gateway relays, and how SDP names them.
 
+use std::sync::LazyLock;
+
 use crate::ids::CodecId;
 
 /// A payload format the relay carries. Two legs can hear each other when they
@@ -209,6 +211,14 @@ impl OfferedCodec {
             payload_type: codec.usual_payload_type(),
             fmtp: codec.usual_fmtp(),
         }
+    }
+
+    /// Everything the gateway relays, best audio first, each as
+    /// [`usual`](Self::usual).
+    pub(super) fn all_usual() -> &'static [OfferedCodec] {
+        static ALL: LazyLock<Vec<OfferedCodec>> =
+            LazyLock::new(|| Codec::ALL.into_iter().map(OfferedCodec::usual).collect());
+        &ALL
     }
 }
 

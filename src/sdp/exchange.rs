@@ -11,14 +11,28 @@ use super::session::{Media, Session};
 use crate::keying::Security;
 
 /// One leg's descriptions, from its first to its last.
+///
+/// What was sent is kept as text, which is a fraction of what it takes when it
+/// is read, and is seldom looked at again.
 #[derive(Debug, Clone)]
 pub struct Exchange {
     local: Local,
     numbers: PayloadNumbers,
     /// The last description sent; its m-lines are those of the dialog.
-    sent: Option<Session>,
-    /// The last offer sent, kept because it may be answered more than once.
-    offered: Option<Session>,
+    sent: Option<Box<str>>,
+    offered: Offered,
+}
+
+/// The last offer sent, kept because it may be answered more than once.
+#[derive(Debug, Clone)]
+enum Offered {
+    Nothing,
+    /// It has not been answered.
+    Pending(Box<Session>),
+    /// It is the last description sent.
+    AsSent,
+    /// We have answered an offer of the peer's since.
+    Before(Box<str>),
 }
 
 impl Exchange {
@@ -28,7 +42,7 @@ impl Exchange {
             local,
             numbers: PayloadNumbers::new(),
             sent: None,
-            offered: None,
+            offered: Offered::Nothing,
         }
     }
 
@@ -60,12 +74,13 @@ impl Exchange {
         if !local.codecs.iter().any(|entry| entry.codec.is_audio()) {
             return Err(NegotiationError::NoCommonCodec);
         }
-        let audio_line = self.audio_line();
+        let sent = self.sent();
+        let audio_line = sent.as_ref().and_then(audio_line);
         let profile = audio_line.map(|(_, media)| media.profile.clone());
         let profile = profile.unwrap_or_else(|| local.security.profile());
         let place = audio_line.map_or(0, |(place, _)| place);
         let mut offer = offer_answer::offer_with(&local, &mut self.numbers, profile)?;
-        if let Some(sent) = &self.sent {
+        if let Some(sent) = &sent {
             // RFC 3264 section 8: as many m-lines as before, in their order.
             let mut lines: Vec<Media> = sent.media.iter().map(Media::refused).collect();
             if let (Some(slot), Some(audio)) = (lines.get_mut(place), offer.media.pop()) {
@@ -74,7 +89,7 @@ impl Exchange {
             }
         }
         let offer = self.versioned(offer);
-        self.offered = Some(offer.clone());
+        self.offered = Offered::Pending(Box::new(offer.clone()));
         Ok(offer)
     }
 
@@ -95,13 +110,14 @@ impl Exchange {
         }
         // From now on the peer knows these codecs by these numbers.
         for agreed in &negotiated.codecs {
-            for own in &mut self.local.codecs {
-                if own.codec == agreed.codec {
-                    own.payload_type = agreed.receive;
-                }
-            }
+            self.local.set_number(agreed.codec, agreed.receive);
         }
         self.local.security.remember(&negotiated.security);
+        if let Offered::Pending(_) | Offered::AsSent = self.offered
+            && let Some(offer) = self.sent.clone()
+        {
+            self.offered = Offered::Before(offer);
+        }
         Ok((self.versioned(answer), negotiated))
     }
 
@@ -111,37 +127,60 @@ impl Exchange {
     /// # Errors
     /// As [`offer_answer::apply_answer`].
     pub fn apply_answer(&mut self, answer: &Session) -> Result<Negotiated, NegotiationError> {
-        let offered = self.offered.as_ref().ok_or(NegotiationError::NoOffer)?;
+        let read;
+        let offered: &Session = match &self.offered {
+            Offered::Pending(offer) => offer,
+            Offered::AsSent => {
+                read = self.sent().ok_or(NegotiationError::NoOffer)?;
+                &read
+            }
+            Offered::Before(offer) => {
+                read = reread(offer).ok_or(NegotiationError::NoOffer)?;
+                &read
+            }
+            Offered::Nothing => return Err(NegotiationError::NoOffer),
+        };
         let negotiated = offer_answer::apply_answer(offered, answer)?;
         self.local.security.permit(&negotiated.security)?;
         self.local.security.remember(&negotiated.security);
+        if let Offered::Pending(_) = self.offered {
+            self.offered = Offered::AsSent;
+        }
         Ok(negotiated)
     }
 
-    /// The last description sent, to be repeated as it is (a session refresh).
-    pub fn sent(&self) -> Option<&Session> {
-        self.sent.as_ref()
+    /// The last description sent.
+    pub fn sent(&self) -> Option<Session> {
+        reread(self.sent.as_ref()?)
     }
 
-    fn audio_line(&self) -> Option<(usize, &Media)> {
-        let media = &self.sent.as_ref()?.media;
-        media
-            .iter()
-            .enumerate()
-            .find(|(_, media)| media.is_live_audio())
+    /// The last description sent as it is on the wire, to be sent or to be
+    /// repeated (a session refresh); empty before the first.
+    pub fn sent_text(&self) -> &str {
+        self.sent.as_deref().unwrap_or_default()
     }
 
     /// RFC 3264 section 8: the version counts up by one when anything else
     /// changed, and stays when nothing did.
     fn versioned(&mut self, mut session: Session) -> Session {
-        if let Some(sent) = &self.sent {
-            session.origin.version = sent.origin.version;
-            if session != *sent {
-                session.origin.version = sent.origin.version.wrapping_add(1);
-            }
+        session.origin.version = self.local.version;
+        let mut text = session.to_string();
+        if self.sent.as_ref().is_some_and(|sent| **sent != *text) {
+            session.origin.version = self.local.version.wrapping_add(1);
+            text = session.to_string();
         }
         self.local.version = session.origin.version;
-        self.sent = Some(session.clone());
+        self.sent = Some(text.into());
         session
     }
+}
+
+/// Our own text, read again.
+fn reread(text: &str) -> Option<Session> {
+    Session::parse(text.as_bytes()).ok()
+}
+
+fn audio_line(session: &Session) -> Option<(usize, &Media)> {
+    let mut media = session.media.iter().enumerate();
+    media.find(|(_, media)| media.is_live_audio())
 }

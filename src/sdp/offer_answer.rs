@@ -1,6 +1,7 @@
 //! One offer/answer exchange (RFC 3264): no memory of earlier ones, which is
 //! what [`super::Exchange`] adds.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 
 use super::codec::{Codec, OfferedCodec, keep_matching_clocks};
@@ -26,7 +27,7 @@ pub struct Local {
     /// The version of the next description.
     pub version: u64,
     /// What the leg can relay, best first.
-    pub codecs: Vec<OfferedCodec>,
+    pub codecs: Cow<'static, [OfferedCodec]>,
     /// What the gateway is willing to do.
     pub direction: Direction,
     /// How its media may be protected.
@@ -42,7 +43,7 @@ impl Local {
             rtcp_port,
             session_id,
             version: 1,
-            codecs: Codec::ALL.into_iter().map(OfferedCodec::usual).collect(),
+            codecs: Cow::Borrowed(OfferedCodec::all_usual()),
             direction: Direction::SendRecv,
             security: LocalSecurity::off(),
         }
@@ -55,6 +56,20 @@ impl Local {
         Local {
             codecs: allowed.iter().filter_map(entry_of).cloned().collect(),
             ..self.clone()
+        }
+    }
+
+    /// From now on the peer knows the codec by this number.
+    pub(super) fn set_number(&mut self, codec: Codec, number: u8) {
+        let differs = |own: &OfferedCodec| own.codec == codec && own.payload_type != number;
+        if !self.codecs.iter().any(differs) {
+            // Most peers use the usual numbers, of which no leg needs a copy.
+            return;
+        }
+        for own in self.codecs.to_mut() {
+            if own.codec == codec {
+                own.payload_type = number;
+            }
         }
     }
 }
@@ -141,7 +156,7 @@ pub(super) fn offer_with(
     profile: Profile,
 ) -> Result<Session, NegotiationError> {
     let keys = local.security.offer()?;
-    let mut codecs = local.codecs.clone();
+    let mut codecs = local.codecs.to_vec();
     keep_matching_clocks(&mut codecs, |entry| entry.codec);
     let codecs = numbers.assign(&codecs);
     let mut audio = describe_audio(local, profile, &codecs, true, local.direction, None);

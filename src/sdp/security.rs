@@ -1,6 +1,12 @@
 //! How a SIP leg's media is protected: what our offers say, what of a peer's
 //! offer is taken, and what an answer settles (RFC 4568, RFC 5763, RFC 8643).
 
+use std::fmt;
+use std::sync::Arc;
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
 use super::crypto::{self, CryptoLine};
 use super::dtls::{self, Setup};
 use super::offer_answer::NegotiationError;
@@ -13,13 +19,47 @@ pub struct LocalSecurity {
     policy: SrtpPolicy,
     /// Of our offers; of a peer's offer the one taken where it has both.
     keying: SrtpKeying,
-    /// For what we send: one per suite, best first, for the whole dialog. A
-    /// suite that was in use and was left has none, as a key must not begin
-    /// to count packets anew (RFC 3711 section 9.1).
-    keys: Vec<MasterKey>,
+    secret: KeySecret,
+    /// Suites that were in use and were left: they have no key any more, as a
+    /// key must not begin to count packets anew (RFC 3711 section 9.1).
+    spent: Vec<Suite>,
     /// Of our certificate; without one there is no DTLS.
-    fingerprint: Option<Fingerprint>,
-    agreed: Option<Security>,
+    fingerprint: Option<Arc<Fingerprint>>,
+    agreed: Agreed,
+}
+
+/// What our keys are made of, for what we send: one per suite, the same for the
+/// whole dialog. Most calls need none of them, so they are made when they are
+/// asked for. Never printed.
+#[derive(Clone, PartialEq, Eq)]
+struct KeySecret([u8; 32]);
+
+impl KeySecret {
+    /// The keys of all suites, best first: one stream of the generator that all
+    /// secrets of calls come from, so that none tells of another.
+    fn keys(&self) -> impl Iterator<Item = MasterKey> {
+        let mut stream = StdRng::from_seed(self.0);
+        Suite::ALL.into_iter().map(move |suite| {
+            let (mut key, mut salt) = (vec![0; suite.key_len()], vec![0; suite.salt_len()]);
+            stream.fill_bytes(&mut key);
+            stream.fill_bytes(&mut salt);
+            MasterKey { suite, key, salt }
+        })
+    }
+}
+
+impl fmt::Debug for KeySecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeySecret(hidden)")
+    }
+}
+
+/// What exchanges have agreed on so far; the usual outcome takes no room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Agreed {
+    Nothing,
+    Plain,
+    Protected(Box<Security>),
 }
 
 impl LocalSecurity {
@@ -28,29 +68,31 @@ impl LocalSecurity {
         LocalSecurity::new(SrtpPolicy::Off, SrtpKeying::Sdes, None, |_| {})
     }
 
-    /// A leg of this policy. `fill` writes random bytes: they become keys.
+    /// A leg of this policy. `fill` writes random bytes: keys are made of them.
     pub fn new(
         policy: SrtpPolicy,
         keying: SrtpKeying,
-        fingerprint: Option<Fingerprint>,
-        mut fill: impl FnMut(&mut [u8]),
+        fingerprint: Option<Arc<Fingerprint>>,
+        fill: impl FnOnce(&mut [u8]),
     ) -> Self {
-        let mut keys = Vec::new();
+        let mut secret = KeySecret([0; 32]);
         if policy != SrtpPolicy::Off {
-            for suite in Suite::ALL {
-                let (mut key, mut salt) = (vec![0; suite.key_len()], vec![0; suite.salt_len()]);
-                fill(&mut key);
-                fill(&mut salt);
-                keys.push(MasterKey { suite, key, salt });
-            }
+            fill(&mut secret.0);
         }
         LocalSecurity {
             policy,
             keying,
-            keys,
+            secret,
+            spent: Vec::new(),
             fingerprint,
-            agreed: None,
+            agreed: Agreed::Nothing,
         }
+    }
+
+    /// Our keys, best first.
+    fn keys(&self) -> impl Iterator<Item = MasterKey> {
+        let unspent = move |key: &MasterKey| !self.spent.contains(&key.suite);
+        self.secret.keys().filter(unspent)
     }
 
     /// The transport of a first offer. With an optional policy it is plain
@@ -69,13 +111,16 @@ impl LocalSecurity {
     /// [`NegotiationError::NoKeys`] when nothing could be offered although
     /// protection is required.
     pub(super) fn offer(&self) -> Result<Vec<Attribute>, NegotiationError> {
-        let lines = match &self.agreed {
+        let lines = match self.agreed() {
             Some(Security::Plain) => Vec::new(),
             Some(Security::Sdes { send, .. }) => vec![line(1, send)],
             Some(Security::Dtls { .. }) => self.dtls_lines(Setup::ActPass),
             None if self.policy == SrtpPolicy::Off => Vec::new(),
             None => match self.keying {
-                SrtpKeying::Sdes => (1..).zip(&self.keys).map(|(n, key)| line(n, key)).collect(),
+                SrtpKeying::Sdes => (1..)
+                    .zip(self.keys())
+                    .map(|(n, key)| line(n, &key))
+                    .collect(),
                 SrtpKeying::Dtls => self.dtls_lines(Setup::ActPass),
             },
         };
@@ -131,17 +176,27 @@ impl LocalSecurity {
 
     /// What the last exchange agreed on.
     pub(super) fn agreed(&self) -> Option<&Security> {
-        self.agreed.as_ref()
+        match &self.agreed {
+            Agreed::Nothing => None,
+            Agreed::Plain => Some(&Security::Plain),
+            Agreed::Protected(security) => Some(security),
+        }
     }
 
     /// Keeps what an exchange agreed on for those that follow.
     pub(super) fn remember(&mut self, security: &Security) {
-        if let Some(Security::Sdes { send: old, .. }) = &self.agreed
+        if let Some(Security::Sdes { send: old, .. }) = self.agreed()
             && !matches!(security, Security::Sdes { send, .. } if send == old)
         {
-            self.keys.retain(|key| key != old);
+            let left = old.suite;
+            self.spent.push(left);
         }
-        self.agreed = Some(security.clone());
+        self.agreed = match security {
+            Security::Plain => Agreed::Plain,
+            Security::Sdes { .. } | Security::Dtls { .. } => {
+                Agreed::Protected(Box::new(security.clone()))
+            }
+        };
     }
 
     /// RFC 4568 section 5.1.2: the first line that can be taken, under its
@@ -152,12 +207,13 @@ impl LocalSecurity {
             return None;
         }
         crypto::lines(media).into_iter().find_map(|theirs| {
-            let ours = self.keys.iter().find(|key| key.suite == theirs.key.suite)?;
+            let ours = self.keys().find(|key| key.suite == theirs.key.suite)?;
+            let lines = vec![line(theirs.tag, &ours)];
             let security = Security::Sdes {
-                send: ours.clone(),
+                send: ours,
                 receive: theirs.key,
             };
-            Some((vec![line(theirs.tag, ours)], security))
+            Some((lines, security))
         })
     }
 
@@ -171,7 +227,7 @@ impl LocalSecurity {
         if fingerprints.is_empty() {
             return None;
         }
-        let preferred = match &self.agreed {
+        let preferred = match self.agreed() {
             Some(Security::Dtls { role, .. }) => *role,
             Some(Security::Plain | Security::Sdes { .. }) | None => DtlsRole::Server,
         };

@@ -490,7 +490,7 @@ impl Plan {
                 keying: self.config.calls.srtp_keying,
             },
             dtmf: self.config.calls.dtmf,
-            fingerprint: Some(self.dtls.fingerprint()),
+            fingerprint: Some(Arc::new(self.dtls.fingerprint())),
             limits: self.limits.clone(),
             scanners: self.scanners.clone(),
             trace: self.trace(),

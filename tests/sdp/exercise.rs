@@ -23,7 +23,9 @@ pub fn exercise(text: &[u8]) {
             (SrtpPolicy::Required, SrtpKeying::Sdes),
         ] {
             let security =
-                LocalSecurity::new(policy, keying, Some(fingerprint()), |bytes| bytes.fill(7));
+                LocalSecurity::new(policy, keying, Some(fingerprint().into()), |bytes| {
+                    bytes.fill(7)
+                });
             let local = Local {
                 security,
                 ..Local::new(address, 30000, 30001, 7)
@@ -39,10 +41,12 @@ fn talk(mut leg: Exchange, session: &Session) {
     if let Ok((answer, negotiated)) = leg.answer(session, &Codec::ALL) {
         assert_eq!(answer.media.len(), session.media.len());
         assert!(negotiated.audio().next().is_some());
+        assert_eq!(leg.sent().as_ref(), Some(&answer));
         let re_offer = leg
             .offer(&negotiated.codec_list())
             .expect("codecs in common");
         assert_eq!(re_offer.media.len(), session.media.len());
+        assert_eq!(leg.sent().as_ref(), Some(&re_offer));
         let _ = leg.apply_answer(session);
     }
 }

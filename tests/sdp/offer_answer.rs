@@ -138,7 +138,8 @@ fn one_number_for_two_codecs_in_our_own_list_is_mended() {
             payload_type: 8,
             ..OfferedCodec::usual(Codec::Opus)
         },
-    ];
+    ]
+    .into();
     assert_eq!(
         media_lines(&offer(&local).unwrap())[0],
         "m=audio 30000 RTP/AVP 8 96"

@@ -24,7 +24,7 @@ fn leg(policy: SrtpPolicy, keying: SrtpKeying) -> Exchange {
         }
     };
     Exchange::new(Local {
-        security: LocalSecurity::new(policy, keying, Some(fingerprint), fill),
+        security: LocalSecurity::new(policy, keying, Some(fingerprint.into()), fill),
         ..local()
     })
 }
@@ -105,7 +105,7 @@ fn our_key_stays_over_the_dialog_while_the_peer_changes_its_own() {
     assert_eq!(keys[0].0, keys[1].0);
     assert_ne!(keys[0].1, keys[1].1);
     // A re-offer of ours repeats transport and key.
-    let (answered, offered) = (leg.sent().unwrap().clone(), leg.offer(ALL).unwrap());
+    let (answered, offered) = (leg.sent().unwrap(), leg.offer(ALL).unwrap());
     assert_eq!(offered.media[0].profile.name(), "RTP/SAVP");
     let key = |session| {
         let line: String = crypto_lines(session).concat();
