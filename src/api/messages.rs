@@ -124,6 +124,27 @@ impl CallMessage {
         }
     }
 
+    /// As octets, to be kept.
+    pub fn encode(&self) -> Vec<u8> {
+        match self {
+            CallMessage::Outgoing(event) => event.encode_to_vec(),
+            CallMessage::Incoming(event) => event.encode_to_vec(),
+        }
+    }
+
+    /// What [`encode`](Self::encode) wrote of a message of a call of this
+    /// direction; `None` where it is something else.
+    pub fn decode(octets: &[u8], direction: Direction) -> Option<CallMessage> {
+        match direction {
+            Direction::Outgoing => OutgoingCallEvent::decode(octets)
+                .ok()
+                .map(CallMessage::Outgoing),
+            Direction::Incoming => IncomingCallEvent::decode(octets)
+                .ok()
+                .map(CallMessage::Incoming),
+        }
+    }
+
     /// As a frame of the call's WebSocket.
     pub fn frame(&self, encoding: Encoding) -> Frame {
         match self {

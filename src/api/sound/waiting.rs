@@ -39,7 +39,8 @@ impl NumberSounds {
         }
     }
 
-    fn is_empty(&self) -> bool {
+    /// Whether it hears nothing of ours.
+    pub fn is_empty(&self) -> bool {
         self.hold_music.is_none() && self.ringback.is_none()
     }
 }
