@@ -12,6 +12,8 @@ use std::time::Instant;
 
 /// Below this many entries a rebuild is not worth its while.
 const REBUILD_FLOOR: usize = 64;
+/// Below this much room for keys none is given back.
+const SHRINK_FLOOR: usize = 512;
 
 /// Deadlines by key; each key has at most one.
 #[derive(Debug)]
@@ -75,7 +77,9 @@ impl<K: Copy + Eq + Hash> Timers<K> {
 
     /// Takes the deadline of `key` away; true if it had one.
     pub fn stop(&mut self, key: &K) -> bool {
-        self.live.remove(key).is_some()
+        let had = self.live.remove(key).is_some();
+        self.shrink_when_mostly_empty();
+        had
     }
 
     /// The deadline of `key`.
@@ -102,6 +106,7 @@ impl<K: Copy + Eq + Hash> Timers<K> {
         }
         let Reverse(entry) = self.heap.pop()?;
         self.live.remove(&entry.key);
+        self.shrink_when_mostly_empty();
         Some(entry.key)
     }
 
@@ -113,6 +118,20 @@ impl<K: Copy + Eq + Hash> Timers<K> {
     /// Whether no deadline is set.
     pub fn is_empty(&self) -> bool {
         self.live.is_empty()
+    }
+
+    /// Memory of a rush that is over is given back.
+    fn shrink_when_mostly_empty(&mut self) {
+        if self.live.capacity() > SHRINK_FLOOR && self.live.len() < self.live.capacity() / 8 {
+            let room = self.live.len() * 2;
+            let live = &self.live;
+            self.heap.retain(|Reverse(entry)| {
+                live.get(&entry.key)
+                    .is_some_and(|(_, sequence)| *sequence == entry.sequence)
+            });
+            self.live.shrink_to(room);
+            self.heap.shrink_to(room);
+        }
     }
 
     fn is_live(&self, entry: &Entry<K>) -> bool {
@@ -171,6 +190,27 @@ mod tests {
         assert!(timers.stop(&1));
         assert!(!timers.stop(&1));
         assert_eq!(timers.pop(start + Duration::from_secs(9)), None);
+    }
+
+    #[test]
+    fn the_room_of_a_rush_is_given_back_and_the_deadlines_left_stay() {
+        let start = Instant::now();
+        let mut timers = Timers::new();
+        let at = |key: u64| start + Duration::from_secs(key);
+        for key in 0..10_000 {
+            timers.set(key, at(key));
+        }
+        let most = (timers.live.capacity(), timers.heap.capacity());
+        for key in 0..9_990 {
+            assert!(match key % 2 {
+                0 => timers.stop(&key),
+                _ => timers.pop(at(key)) == Some(key),
+            });
+        }
+        assert!(timers.live.capacity() < most.0 / 8);
+        assert!(timers.heap.capacity() < most.1 / 8);
+        let left: Vec<u64> = std::iter::from_fn(|| timers.pop(at(10_000))).collect();
+        assert_eq!(left, (9_990..10_000).collect::<Vec<_>>());
     }
 
     #[test]

@@ -23,7 +23,8 @@ pub(super) struct SrtpSession {
 /// What one leg was described with, and the keys it has so far.
 #[derive(Debug, Default)]
 pub(super) struct LegSecurity {
-    described: Security,
+    /// `None`: in the clear, which takes no room beside the keys.
+    described: Option<Box<Security>>,
     session: Option<Box<SrtpSession>>,
     /// RTCP has a handshake of its own, on its own port.
     rtcp_apart: bool,
@@ -105,9 +106,11 @@ impl Table {
         let Some(security) = self.security.get_mut(i) else {
             return;
         };
-        let changed = security.described != *described;
+        let before = security.described.as_deref().unwrap_or(&Security::Plain);
+        let changed = before != described;
         if changed {
-            security.described = described.clone();
+            let protected = *described != Security::Plain;
+            security.described = protected.then(|| Box::new(described.clone()));
         }
         // RFC 5764 section 4.1: without rtcp-mux one handshake for each port.
         security.rtcp_apart = matches!(described, Security::Dtls { .. }) && !muxed;

@@ -219,13 +219,13 @@ impl Agent {
             .stack
             .layer
             .respond(now, &mut self.stack.out, transaction, &response);
-        established.unacknowledged = Some(Unacknowledged {
+        established.unacknowledged = Some(Box::new(Unacknowledged {
             transaction,
             cseq: established.dialog.remote_cseq.unwrap_or_default(),
             payload,
             interval: self.stack.settings.timers.t1,
             give_up: now + self.stack.settings.timers.give_up(),
-        });
+        }));
         session.phase = Phase::Established(Box::new(established));
         self.stack.stop_timer(id, SessionTimer::Refresh);
         let again = now + self.stack.settings.timers.t1;

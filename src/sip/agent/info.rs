@@ -31,7 +31,7 @@ const MAX_WAITING: usize = 32;
 pub(super) struct Infos {
     waiting: VecDeque<Body>,
     /// Sent, without a final response.
-    under_way: Option<Body>,
+    under_way: Option<Box<Body>>,
 }
 
 impl Agent {
@@ -68,7 +68,7 @@ impl Agent {
         let Some(body) = established.infos.waiting.pop_front() else {
             return;
         };
-        established.infos.under_way = Some(body);
+        established.infos.under_way = Some(Box::new(body));
         if let Some(auth) = self.sessions.get_mut(id).and_then(|s| s.auth.as_mut()) {
             auth.start_request();
         }
@@ -89,7 +89,7 @@ impl Agent {
             return;
         };
         let mut info = established.dialog.request(Method::Info);
-        attach(&mut info.headers, &mut info.body, body);
+        attach(&mut info.headers, &mut info.body, *body);
         if let Some(auth) = auth {
             auth.sign(&mut info, self.stack.random.next_u64());
         }
@@ -135,6 +135,7 @@ impl Agent {
         let given_back = match status.code() {
             200..300 => Vec::new(),
             _ => under_way
+                .map(|body| *body)
                 .into_iter()
                 .chain(infos.waiting.drain(..))
                 .collect(),

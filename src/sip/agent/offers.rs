@@ -44,6 +44,7 @@ impl Agent {
         if !matches!(established.our_offer, OurOffer::None) || established.bye_wanted {
             return Err(AgentError::WrongState);
         }
+        let body = Box::new(body);
         established.our_offer = OurOffer::Waiting { body, glares: 0 };
         self.send_waiting_offer(now, id);
         Ok(())
@@ -77,7 +78,7 @@ impl Agent {
             session.listener,
             session.user.as_deref(),
         );
-        attach(&mut request.headers, &mut request.body, body.clone());
+        attach(&mut request.headers, &mut request.body, (*body).clone());
         if let Some(auth) = auth {
             auth.start_request();
             auth.sign(&mut request, self.stack.random.next_u64());
@@ -392,12 +393,12 @@ impl Agent {
         let offer = OfferId(self.offers);
         let method = request.method.clone();
         request.body = Bytes::new();
-        established.their_offer = Some(TheirOffer {
+        established.their_offer = Some(Box::new(TheirOffer {
             id: offer,
             transaction,
             request,
             source,
-        });
+        }));
         self.event(Event::Offer {
             session: id,
             offer,
@@ -445,7 +446,7 @@ impl Agent {
                 interval: timers.t1,
                 give_up: now + timers.give_up(),
             };
-            self.established(id)?.unacknowledged = Some(answer);
+            self.established(id)?.unacknowledged = Some(Box::new(answer));
             self.stack
                 .set_timer(id, SessionTimer::Answer, now + timers.t1);
         }
@@ -511,7 +512,10 @@ fn takes_response(offer: &OurOffer, transaction: TransactionId) -> bool {
     matches!(offer, OurOffer::Sent { transaction: ours, .. } if *ours == transaction)
 }
 
-fn take_offer(established: &mut Established, offer: OfferId) -> Result<TheirOffer, AgentError> {
+fn take_offer(
+    established: &mut Established,
+    offer: OfferId,
+) -> Result<Box<TheirOffer>, AgentError> {
     established
         .their_offer
         .take_if(|theirs| theirs.id == offer)

@@ -76,13 +76,14 @@ pub(super) struct Incoming {
     pub progress: Bytes,
 }
 
+/// What is not there for most of a call's life is boxed.
 #[derive(Debug)]
 pub(super) struct Established {
     pub dialog: Dialog,
     /// A 2xx of ours without ACK.
-    pub unacknowledged: Option<Unacknowledged>,
+    pub unacknowledged: Option<Box<Unacknowledged>>,
     pub our_offer: OurOffer,
-    pub their_offer: Option<TheirOffer>,
+    pub their_offer: Option<Box<TheirOffer>>,
     /// BYE is to be sent as soon as our 2xx is acknowledged.
     pub bye_wanted: bool,
     pub infos: Infos,
@@ -103,13 +104,13 @@ pub(super) enum OurOffer {
     /// To be sent when the peer's offer or our 2xx is done with, or when the
     /// timer of RFC 3261 section 14.1 fires.
     Waiting {
-        body: Body,
+        body: Box<Body>,
         glares: u8,
     },
     /// Sent.
     Sent {
         transaction: TransactionId,
-        body: Body,
+        body: Box<Body>,
         glares: u8,
         cancelled: bool,
     },

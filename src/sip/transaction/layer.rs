@@ -16,6 +16,9 @@ use crate::sip::message::Response;
 use crate::sip::outbox::{Outbox, Path};
 use crate::timers::Timers;
 
+/// Below this much room for transactions none is given back.
+const SHRINK_FLOOR: usize = 512;
+
 /// Names a transaction. The generation tells a reused slot from its former
 /// user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -356,6 +359,11 @@ impl<O: Copy> Layer<O> {
             self.timers.stop(&(index, slot));
         }
         self.lingering.stop(&index);
+        // Memory of a rush that is over is given back.
+        if self.by_key.capacity() > SHRINK_FLOOR && self.by_key.len() < self.by_key.capacity() / 8 {
+            self.by_key.shrink_to(self.by_key.len() * 2);
+            self.entries.shrink_to_fit();
+        }
     }
 
     pub(super) fn id(&self, index: u32) -> TransactionId {
