@@ -18,6 +18,6 @@ mod run;
 mod text;
 
 pub use hep::{HepMessage, HepSender, encode as encode_hep};
-pub use ladder::{CallTrace, TraceSettings, TracedMessage, Traces, Way};
+pub use ladder::{CallTrace, KeptTrace, TraceSettings, TracedMessage, Traces, Way};
 pub use mask::masked;
 pub use text::{is_of_call, sip_call_id};

@@ -125,16 +125,17 @@ fn view(snapshot: &TraceSnapshot) -> TraceView {
         remote: message.remote,
         text: String::from_utf8_lossy(&masked(&message.payload)).into_owned(),
     };
+    let trace = snapshot.trace.read();
     TraceView {
-        messages: snapshot.trace.messages().map(message).collect(),
-        left_out: snapshot.trace.left_out,
-        left_out_after: snapshot.trace.first.len(),
+        messages: trace.messages().map(message).collect(),
+        left_out: trace.left_out,
+        left_out_after: trace.first.len(),
     }
 }
 
 /// An overview of one line per message, and then the messages.
 fn text(snapshot: &TraceSnapshot) -> String {
-    let trace = &snapshot.trace;
+    let trace = snapshot.trace.read();
     let start = trace.messages().next().map(|message| message.at);
     let mut overview = String::new();
     let mut whole = String::new();

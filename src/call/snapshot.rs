@@ -11,7 +11,7 @@ use crate::clock::WallClock;
 use crate::ids::{AppId, CallId, PlayId, RecordingId, RoomKey};
 pub use crate::sound::conference::PeerSound;
 pub use crate::sound::receiver::ReceiverStatistics;
-use crate::trace::CallTrace;
+use crate::trace::KeptTrace;
 
 /// Incoming or outgoing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,7 +124,7 @@ pub struct CallSnapshot {
 #[derive(Debug, Clone)]
 pub struct TraceSnapshot {
     /// The messages.
-    pub trace: CallTrace,
+    pub trace: KeptTrace,
     /// Turns their instants into wall-clock time.
     pub clock: WallClock,
 }

@@ -99,6 +99,31 @@ impl CallTrace {
     }
 }
 
+/// All that is kept of one call, as it is kept. To read it takes time that a
+/// shard has better use for.
+#[derive(Debug, Clone, Default)]
+pub struct KeptTrace {
+    first: Run,
+    left_out: u64,
+    last: Run,
+    epoch: Option<Instant>,
+}
+
+impl KeptTrace {
+    /// The messages as they came.
+    pub fn read(&self) -> CallTrace {
+        let read = |run: &Run| match self.epoch {
+            Some(epoch) => run.read(epoch),
+            None => Vec::new(),
+        };
+        CallTrace {
+            first: read(&self.first),
+            left_out: self.left_out,
+            last: read(&self.last),
+        }
+    }
+}
+
 /// Whose a ladder is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Owner {
@@ -120,7 +145,7 @@ struct Ladder {
     left_out: u64,
     /// The last messages, of a call that has more than the first ones.
     last: Option<Box<Run>>,
-    /// Its messages wait for being made small.
+    /// Its messages wait for being made small; only those of calls do.
     waits: bool,
     /// Calls that it is kept for.
     calls: usize,
@@ -142,15 +167,6 @@ impl Ladder {
         }
         let last = self.last.as_ref();
         self.first.is_fresh() || last.is_some_and(|last| last.is_fresh())
-    }
-
-    fn unpacked(&self, epoch: Instant) -> CallTrace {
-        let last = self.last.as_ref();
-        CallTrace {
-            first: self.first.unpacked(epoch),
-            left_out: self.left_out,
-            last: last.map_or_else(Vec::new, |last| last.unpacked(epoch)),
-        }
     }
 }
 
@@ -223,7 +239,8 @@ impl Traces {
         } = self.settings;
         let at = message.at;
         self.epoch.get_or_insert(at);
-        let waited = std::mem::replace(&mut ladder.waits, true);
+        // What is no call's is not kept for long.
+        let waited = ladder.calls == 0 || std::mem::replace(&mut ladder.waits, true);
         let before = ladder.memory();
         let first = &mut ladder.first;
         let begun = ladder.left_out > 0 || ladder.last.is_some();
@@ -258,6 +275,11 @@ impl Traces {
                 Owner::App(_) | Owner::Several => ladder.owner = Owner::Several,
             }
             ladder.calls += 1;
+            if let Some(since) = ladder.first.fresh_since()
+                && !std::mem::replace(&mut ladder.waits, true)
+            {
+                self.waiting.push_back((since, key.clone()));
+            }
         }
         self.unclaimed.retain(|unclaimed| *unclaimed != key);
         self.by_call.insert(call, key);
@@ -284,13 +306,15 @@ impl Traces {
 
     /// What is kept of a call; none when nothing is, or when its Call-ID is
     /// that of another app's call too.
-    pub fn of_call(&self, call: CallId) -> Option<CallTrace> {
+    pub fn of_call(&self, call: CallId) -> Option<KeptTrace> {
         let ladder = self.ladders.get(self.by_call.get(&call)?)?;
         match ladder.owner {
             // A ladder of one app's is the app's of all its calls.
-            Owner::App(_) => Some(match self.epoch {
-                Some(epoch) => ladder.unpacked(epoch),
-                None => CallTrace::default(),
+            Owner::App(_) => Some(KeptTrace {
+                first: ladder.first.clone(),
+                left_out: ladder.left_out,
+                last: ladder.last.as_deref().cloned().unwrap_or_default(),
+                epoch: self.epoch,
             }),
             Owner::Nobody | Owner::Several => None,
         }

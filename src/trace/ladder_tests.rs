@@ -27,6 +27,10 @@ fn message(now: Instant, text: &str) -> TracedMessage {
     }
 }
 
+fn read(traces: &Traces, call: CallId) -> Option<CallTrace> {
+    Some(traces.of_call(call)?.read())
+}
+
 fn texts(trace: &CallTrace) -> Vec<&str> {
     trace
         .messages()
@@ -49,9 +53,13 @@ fn what_came_before_the_call_was_one_belongs_to_it() {
     traces.claim("x", id(1), &app());
     assert!(traces.wants(b"x", false));
     traces.record(b"x", message(now, "200"));
-    assert_eq!(texts(&traces.of_call(id(1)).unwrap()), ["INVITE", "200"]);
+    assert_eq!(texts(&read(&traces, id(1)).unwrap()), ["INVITE", "200"]);
+    assert_eq!(traces.waiting.len(), 1);
+    traces.sweep(now + FRESH_FOR);
+    assert!(traces.waiting.is_empty());
+    assert_eq!(texts(&read(&traces, id(1)).unwrap()), ["INVITE", "200"]);
     assert!(!traces.wants(b"y", false));
-    assert_eq!(traces.of_call(id(2)), None);
+    assert_eq!(read(&traces, id(2)), None);
 }
 
 #[test]
@@ -61,7 +69,7 @@ fn of_many_messages_the_first_and_the_last_are_kept() {
     for n in 0..10 {
         traces.record(b"x", message(now, &n.to_string()));
     }
-    let trace = traces.of_call(id(1)).unwrap();
+    let trace = read(&traces, id(1)).unwrap();
     assert_eq!(texts(&trace), ["0", "1", "8", "9"]);
     assert_eq!(trace.left_out, 6);
     assert_eq!(traces.bytes(), 4 * (1 + OVERHEAD));
@@ -78,7 +86,7 @@ fn the_bytes_of_a_call_are_bounded() {
     for n in 0..5 {
         traces.record(b"x", message(now, &format!("message  {n}")));
     }
-    let trace = traces.of_call(id(1)).unwrap();
+    let trace = read(&traces, id(1)).unwrap();
     assert_eq!(texts(&trace), ["message  0", "message  4"]);
     assert_eq!(trace.left_out, 3);
 }
@@ -91,9 +99,9 @@ fn an_ended_call_is_kept_for_a_while_and_then_nothing_is_left() {
     traces.end(now, id(1));
     traces.record(b"x", message(now, "200"));
     traces.sweep(now + ENDED_KEPT - Duration::from_millis(1));
-    assert_eq!(texts(&traces.of_call(id(1)).unwrap()), ["BYE", "200"]);
+    assert_eq!(texts(&read(&traces, id(1)).unwrap()), ["BYE", "200"]);
     traces.sweep(now + ENDED_KEPT);
-    assert_eq!(traces.of_call(id(1)), None);
+    assert_eq!(read(&traces, id(1)), None);
     assert_eq!((traces.bytes(), traces.ladders.len()), (0, 0));
 }
 
@@ -110,9 +118,9 @@ fn when_memory_is_used_up_ended_calls_go_first_and_then_messages_are_only_counte
     traces.claim("y", id(2), &app());
     traces.record(b"y", message(now, "2222"));
     traces.record(b"y", message(now, "3333"));
-    assert_eq!(traces.of_call(id(1)), None);
+    assert_eq!(read(&traces, id(1)), None);
     traces.record(b"y", message(now, "4444"));
-    let trace = traces.of_call(id(2)).unwrap();
+    let trace = read(&traces, id(2)).unwrap();
     assert_eq!(texts(&trace), ["2222", "3333"]);
     assert_eq!(trace.left_out, 1);
 }
@@ -126,6 +134,7 @@ fn invites_that_never_became_calls_push_each_other_out() {
         traces.record(key.as_bytes(), message(now, "INVITE"));
     }
     assert_eq!(traces.ladders.len(), MAX_UNCLAIMED);
+    assert!(traces.waiting.is_empty());
     assert!(!traces.wants(b"0", false));
 }
 
@@ -134,10 +143,10 @@ fn a_call_id_that_two_apps_share_is_shown_to_neither() {
     let mut traces = Traces::new(settings());
     traces.claim("x", id(1), &app());
     traces.claim("x", id(2), &app());
-    assert!(traces.of_call(id(1)).is_some());
+    assert!(read(&traces, id(1)).is_some());
     traces.claim("x", id(3), &AppId::new("b"));
     for n in 1..=3 {
-        assert_eq!(traces.of_call(id(n)), None);
+        assert_eq!(read(&traces, id(n)), None);
     }
 }
 
@@ -150,7 +159,7 @@ fn nothing_is_kept_where_tracing_is_off() {
     let mut traces = Traces::new(settings);
     assert!(!traces.wants(b"x", true));
     traces.claim("x", id(1), &app());
-    assert_eq!(traces.of_call(id(1)), None);
+    assert_eq!(read(&traces, id(1)), None);
 }
 
 #[test]
@@ -167,7 +176,7 @@ fn messages_that_have_been_there_for_a_while_get_small_and_are_told_as_they_came
     traces.sweep(now + FRESH_FOR);
     assert!(traces.bytes() < before / 2);
     for key in 0..5 {
-        let trace = traces.of_call(id(key)).unwrap();
+        let trace = read(&traces, id(key)).unwrap();
         assert_eq!(trace.first, [message(now, &text(0))]);
     }
 }
@@ -245,7 +254,7 @@ fn whenever_messages_get_small_the_same_ones_are_kept() {
                 traces.sweep(now);
             }
         }
-        let trace = traces.of_call(id(1)).unwrap();
+        let trace = read(&traces, id(1)).unwrap();
         assert_eq!(trace.first, plain.first, "round {round}");
         assert_eq!(trace.last, plain.last, "round {round}");
         assert_eq!(trace.left_out, plain.left_out, "round {round}");

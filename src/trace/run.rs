@@ -18,7 +18,7 @@ pub(super) fn cost(payload_len: usize) -> usize {
 }
 
 /// Messages in their order: those made small, then those as they came.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Run {
     /// Chunks, one behind the other.
     packed: Vec<u8>,
@@ -81,6 +81,11 @@ impl Run {
         dropped.is_some()
     }
 
+    /// Since when there have been messages as they came, if there are any.
+    pub(super) fn fresh_since(&self) -> Option<Instant> {
+        self.fresh.front().map(|message| message.at)
+    }
+
     /// Whether any message is as it came.
     pub(super) fn is_fresh(&self) -> bool {
         !self.fresh.is_empty()
@@ -108,7 +113,7 @@ impl Run {
     }
 
     /// All messages, as they came.
-    pub(super) fn unpacked(&self, epoch: Instant) -> Vec<TracedMessage> {
+    pub(super) fn read(&self, epoch: Instant) -> Vec<TracedMessage> {
         let mut messages = Vec::with_capacity(self.messages);
         let mut skip = self.dropped;
         let mut packed = self.packed.as_slice();
