@@ -1,9 +1,9 @@
 //! The SIP messages of each call of a shard, kept as they were on the wire.
 //!
 //! What the gateway sends is kept by reference, what it receives is copied
-//! once; nothing is read or masked before somebody asks. A while later, when
-//! the call has fallen quiet for the most part, its messages are made small
-//! (`packed`), a few calls' at a time. Of a long call the first and the last
+//! once; nothing is read or masked before somebody asks. A while later the
+//! messages of a call that goes on are made small (`packed`), a few calls' at
+//! a time. Of a long call the first and the last
 //! messages are kept. When the shard's share of memory is used up, the traces
 //! of ended calls go, the oldest first, and then further messages are only
 //! counted.
@@ -145,8 +145,10 @@ struct Ladder {
     left_out: u64,
     /// The last messages, of a call that has more than the first ones.
     last: Option<Box<Run>>,
-    /// Its messages wait for being made small; only those of calls do.
+    /// Its messages wait for being made small; only those of live calls do.
     waits: bool,
+    /// Calls of those it is kept for that have not ended.
+    live: usize,
     /// Calls that it is kept for.
     calls: usize,
 }
@@ -239,8 +241,8 @@ impl Traces {
         } = self.settings;
         let at = message.at;
         self.epoch.get_or_insert(at);
-        // What is no call's is not kept for long.
-        let waited = ladder.calls == 0 || std::mem::replace(&mut ladder.waits, true);
+        // What is no live call's is not kept for long.
+        let waited = ladder.live == 0 || std::mem::replace(&mut ladder.waits, true);
         let before = ladder.memory();
         let first = &mut ladder.first;
         let begun = ladder.left_out > 0 || ladder.last.is_some();
@@ -275,6 +277,7 @@ impl Traces {
                 Owner::App(_) | Owner::Several => ladder.owner = Owner::Several,
             }
             ladder.calls += 1;
+            ladder.live += 1;
             if let Some(since) = ladder.first.fresh_since()
                 && !std::mem::replace(&mut ladder.waits, true)
             {
@@ -287,7 +290,10 @@ impl Traces {
 
     /// The call is over; its trace is kept for a while.
     pub fn end(&mut self, now: Instant, call: CallId) {
-        if self.by_call.contains_key(&call) {
+        if let Some(key) = self.by_call.get(&call) {
+            if let Some(ladder) = self.ladders.get_mut(key) {
+                ladder.live = ladder.live.saturating_sub(1);
+            }
             self.ended.push_back((now, call));
         }
     }
@@ -337,6 +343,7 @@ impl Traces {
             left_out: 0,
             last: None,
             waits: false,
+            live: 0,
             calls: 0,
         };
         self.ladders.insert(key.clone(), Box::new(ladder));
@@ -359,6 +366,11 @@ impl Traces {
             let Some(ladder) = self.ladders.get_mut(&key) else {
                 continue;
             };
+            if ladder.live == 0 {
+                // A short call's messages are not worth the work any more.
+                ladder.waits = false;
+                continue;
+            }
             let before = ladder.memory();
             ladder.waits = ladder.pack(epoch);
             self.bytes = self.bytes + ladder.memory() - before;

@@ -182,6 +182,20 @@ fn messages_that_have_been_there_for_a_while_get_small_and_are_told_as_they_came
 }
 
 #[test]
+fn the_messages_of_a_call_that_has_ended_stay_as_they_came() {
+    let (now, mut traces) = (Instant::now(), Traces::new(settings()));
+    traces.claim("x", id(1), &app());
+    traces.record(b"x", message(now, "INVITE"));
+    traces.end(now, id(1));
+    traces.record(b"x", message(now, "200"));
+    let before = traces.bytes();
+    traces.sweep(now + FRESH_FOR);
+    assert_eq!(traces.bytes(), before);
+    assert!(traces.waiting.is_empty());
+    assert_eq!(texts(&read(&traces, id(1)).unwrap()), ["INVITE", "200"]);
+}
+
+#[test]
 fn each_message_that_comes_makes_some_small_so_that_nothing_piles_up() {
     let (now, mut traces) = (Instant::now(), Traces::new(settings()));
     for n in 0..1_000 {
