@@ -3,10 +3,9 @@
 //! What the gateway sends is kept by reference, what it receives is copied
 //! once; nothing is read or masked before somebody asks. A while later the
 //! messages of a call that goes on are made small (`packed`), a few calls' at
-//! a time. Of a long call the first and the last
-//! messages are kept. When the shard's share of memory is used up, the traces
-//! of ended calls go, the oldest first, and then further messages are only
-//! counted.
+//! a time. Of a long call the first and the last messages are kept. When the
+//! shard's share of memory is used up, the traces of ended calls go, the oldest
+//! first, and then further messages are only counted.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
