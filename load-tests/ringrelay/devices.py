@@ -88,8 +88,14 @@ class Device:
 
 
 class Ringwire(Device):
+    """As it comes: its shard before everything else on the device's core, and
+    its other threads on whichever core has time."""
+
     shapes = SHAPES
-    realtime = False
+    realtime = '"auto"'
+
+    def cores(self):
+        return [self.options.device_core, self.options.generator_core]
 
     CONFIG = """\
 data_dir = "{directory}/data"
@@ -130,7 +136,7 @@ answer = {{ room = "{{from}}", peer = "{{call_id}}" }}
             file.write(self.CONFIG.format(directory=self.directory, ip=DEVICE,
                                           core=self.options.device_core,
                                           backend=self.options.backend,
-                                          realtime=str(self.realtime).lower()))
+                                          realtime=self.realtime))
         self.start([self.options.gateway, "--config", config])
         self.wait(self.listens, "the gateway")
         time.sleep(0.3)
@@ -148,13 +154,13 @@ answer = {{ room = "{{from}}", peer = "{{call_id}}" }}
             return probe.connect_ex((DEVICE, 8008)) == 0
 
 
-class RealtimeRingwire(Ringwire):
-    """The same with `rtp.realtime`, which wants a core for everything else."""
+class OrdinaryRingwire(Ringwire):
+    """Where `rtp.realtime` is not allowed, and with one core for all threads."""
 
-    realtime = True
+    realtime = "false"
 
     def cores(self):
-        return [self.options.device_core, self.options.generator_core]
+        return [self.options.device_core]
 
 
 class Rtpengine(Device):
@@ -223,7 +229,7 @@ class Reflector(Helper):
 
 DEVICES = {
     "ringwire": Ringwire,
-    "ringwire-realtime": RealtimeRingwire,
+    "ringwire-ordinary": OrdinaryRingwire,
     "rtpengine": Rtpengine,
     "bare-uring": BareUring,
     "bare-epoll": BareEpoll,

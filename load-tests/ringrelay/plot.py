@@ -9,7 +9,7 @@ WIDTH, HEIGHT = 460, 300
 MARGIN_LEFT, MARGIN_RIGHT, MARGIN_TOP, MARGIN_BOTTOM = 62, 14, 34, 44
 
 # Told apart by those who do not see red and green, too.
-COLOURS = {"ringwire": "#0072b2", "ringwire-realtime": "#56b4e9", "rtpengine": "#d55e00", "bare-uring": "#009e73",
+COLOURS = {"ringwire": "#0072b2", "ringwire-ordinary": "#56b4e9", "rtpengine": "#d55e00", "bare-uring": "#009e73",
            "bare-epoll": "#cc79a7", "reflector": "#777777"}
 
 

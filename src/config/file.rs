@@ -66,7 +66,7 @@ pub struct Rtp {
     pub ports: Setting<String>,
     pub backend: Setting<String>,
     pub gather_us: Setting<Whole>,
-    pub realtime: Setting<bool>,
+    pub realtime: Setting<Automatic>,
     pub inactivity_timeout_s: Setting<Whole>,
     pub port_reuse_delay_s: Setting<Whole>,
 }
@@ -315,6 +315,13 @@ pub enum Cores {
     List(Vec<u64>),
 }
 
+/// Yes, no, or what the machine is fit for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Automatic {
+    Auto,
+    Said(bool),
+}
+
 /// A string or a list of strings.
 #[derive(Debug)]
 pub struct Strings(pub Vec<String>);
@@ -384,6 +391,28 @@ impl<'de> Deserialize<'de> for Cores {
                     values.push(value);
                 }
                 Ok(Cores::List(values))
+            }
+        }
+        deserializer.deserialize_any(Visit)
+    }
+}
+
+impl<'de> Deserialize<'de> for Automatic {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visit;
+        impl Visitor<'_> for Visit {
+            type Value = Automatic;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("true, false or \"auto\"")
+            }
+            fn visit_bool<E: de::Error>(self, value: bool) -> Result<Automatic, E> {
+                Ok(Automatic::Said(value))
+            }
+            fn visit_str<E: de::Error>(self, value: &str) -> Result<Automatic, E> {
+                match value {
+                    "auto" => Ok(Automatic::Auto),
+                    _ => Err(E::invalid_value(de::Unexpected::Str(value), &self)),
+                }
             }
         }
         deserializer.deserialize_any(Visit)

@@ -183,6 +183,17 @@ pub struct Sip {
     pub trace: TraceSettings,
 }
 
+/// Whether the shards' threads come before all ordinary ones of their cores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Realtime {
+    /// They do, where the system lets them.
+    Allowed,
+    /// They do, and a system that does not let them is complained of.
+    Wanted,
+    /// They are ordinary threads themselves.
+    No,
+}
+
 /// Media ports and rules.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rtp {
@@ -193,8 +204,8 @@ pub struct Rtp {
     /// How long packets may wait for others to share a wake-up with, where
     /// many come; io_uring only.
     pub gather: Duration,
-    /// Shards' threads come before all ordinary ones of their cores.
-    pub realtime: bool,
+    /// Whether shards' threads come before all ordinary ones of their cores.
+    pub realtime: Realtime,
     /// A call that is not on hold and gets no media for this long is ended.
     pub inactivity_timeout: Duration,
     /// A closed port rests for this long before it is used again.

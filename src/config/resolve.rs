@@ -15,8 +15,8 @@ use super::file::{self, File, Setting, Whole};
 use super::values::{self, Problem};
 use super::{
     Calls, Config, ConfigError, Hooks, Http, Log, LogFormat, MAX_SHARDS, Machine, MediaBackend,
-    Place, PublicAddresses, Records, Rtp, Secret, Sip, admin, assets, numbers, operations,
-    recording, rooms, sound, sync, webrtc,
+    Place, PublicAddresses, Realtime, Records, Rtp, Secret, Sip, admin, assets, numbers,
+    operations, recording, rooms, sound, sync, webrtc,
 };
 
 const DATA_DIR: &str = "./data";
@@ -421,23 +421,39 @@ impl Reader<'_> {
             (_, Origin::Default(_)) => MediaBackend::Auto,
             found => self.parse(found, values::backend)?,
         };
-        let realtime = file.rtp.realtime.as_ref();
-        if let Some(setting) = realtime.filter(|on| *on.get_ref())
-            && machine.cores.iter().all(|core| cores.contains(core))
-        {
-            let problem = "leaves everything else without time where every core has a shard; leave one out of cores, or write false";
-            return Err(self.fail(&written(setting), problem));
-        }
         Ok(Rtp {
             ports,
             backend,
-            realtime: realtime.is_some_and(|on| *on.get_ref()),
+            realtime: self.realtime(&file.rtp.realtime, machine, cores)?,
             gather: self
                 .whole(&file.rtp.gather_us, 500, 0..=5000, "microseconds")
                 .map(Duration::from_micros)?,
             inactivity_timeout: self.seconds(&file.rtp.inactivity_timeout_s, 30, 1..=DAY_S)?,
             port_reuse_delay: self.seconds(&file.rtp.port_reuse_delay_s, 10, 0..=DAY_S)?,
         })
+    }
+
+    /// Threads that come before all others want a core without one of them.
+    fn realtime(
+        &self,
+        setting: &Setting<file::Automatic>,
+        machine: &Machine,
+        cores: &[usize],
+    ) -> Result<Realtime, ConfigError> {
+        let no_core_left = machine.cores.iter().all(|core| cores.contains(core));
+        match setting
+            .as_ref()
+            .map(|setting| (*setting.get_ref(), setting))
+        {
+            Some((file::Automatic::Said(false), _)) => Ok(Realtime::No),
+            Some((file::Automatic::Said(true), setting)) if no_core_left => {
+                let problem = "leaves everything else without time where every core has a shard; leave one out of cores, or write \"auto\"";
+                Err(self.fail(&written(setting), problem))
+            }
+            Some((file::Automatic::Said(true), _)) => Ok(Realtime::Wanted),
+            Some((file::Automatic::Auto, _)) | None if no_core_left => Ok(Realtime::No),
+            Some((file::Automatic::Auto, _)) | None => Ok(Realtime::Allowed),
+        }
     }
 
     fn calls(&self, file: &File) -> Result<Calls, ConfigError> {

@@ -18,7 +18,7 @@ use crate::call::settings::{Limits, Scanners};
 use crate::call::web_peer::WebSettings;
 use crate::call::{CallSettings, Calls, RoomBackend};
 use crate::clock::WallClock;
-use crate::config::{self, Config, MediaBackend};
+use crate::config::{self, Config, MediaBackend, Realtime};
 use crate::ids::{ListenerId, ShardId};
 use crate::io::dtls::OpenSslEngine;
 use crate::io::hep::{HepExporter, HepSettings};
@@ -300,6 +300,26 @@ struct Plan {
 }
 
 impl Plan {
+    /// Puts the thread before the ordinary ones of its core, where it is to be.
+    fn come_first(&self) {
+        let wanted = match self.config.rtp.realtime {
+            Realtime::No => return,
+            Realtime::Allowed => false,
+            Realtime::Wanted => true,
+        };
+        match affinity::become_realtime() {
+            Ok(()) => tracing::debug!(core = self.core, "the shard's thread is a realtime one"),
+            Err(error) if wanted => tracing::warn!(
+                core = self.core,
+                "rtp.realtime: the shard's thread is an ordinary one: {error} (CAP_SYS_NICE or LimitRTPRIO=1 allows it)"
+            ),
+            Err(error) => tracing::debug!(
+                core = self.core,
+                "the shard's thread is an ordinary one: {error}"
+            ),
+        }
+    }
+
     fn run(
         self,
         ready: &std_mpsc::Sender<Result<Ready, io::Error>>,
@@ -312,14 +332,7 @@ impl Plan {
                 "the shard's thread is not pinned: {error}"
             );
         }
-        if self.config.rtp.realtime
-            && let Err(error) = affinity::become_realtime()
-        {
-            tracing::warn!(
-                core = self.core,
-                "rtp.realtime: the shard's thread is an ordinary one: {error} (CAP_SYS_NICE or LimitRTPRIO=1 allows it)"
-            );
-        }
+        self.come_first();
         let choice = match self.config.rtp.backend {
             MediaBackend::Auto => BackendChoice::Auto,
             MediaBackend::Uring => BackendChoice::Uring,

@@ -45,3 +45,30 @@ fn a_number_added_in_the_panel_is_known_from_the_first_datagram_after_a_start() 
         gateway.wait_until_ready();
     }
 }
+
+/// Whether this process may make threads that come before all ordinary ones.
+fn may_become_realtime() -> bool {
+    std::thread::spawn(|| {
+        // SAFETY: sched_param is plain data, for which all zeros is a value.
+        let mut parameters: libc::sched_param = unsafe { std::mem::zeroed() };
+        parameters.sched_priority = 1;
+        let policy = libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK;
+        // SAFETY: `parameters` is live; 0 is the calling thread, which ends.
+        unsafe { libc::sched_setscheduler(0, policy, &parameters) == 0 }
+    })
+    .join()
+    .expect("joined")
+}
+
+#[test]
+fn shards_come_first_on_their_cores_where_that_is_allowed_and_a_core_is_left() {
+    let allowed = may_become_realtime();
+    let cores = std::thread::available_parallelism().expect("cores").get();
+    for (setting, expected) in [
+        ("realtime = \"auto\"", allowed && cores > 1),
+        ("realtime = false", false),
+    ] {
+        let gateway = Gateway::with().rtp(setting).start();
+        assert_eq!(gateway.shard_is_realtime(0), expected, "{setting}");
+    }
+}

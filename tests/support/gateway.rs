@@ -226,6 +226,11 @@ impl Gateway {
             recordings_disk,
             ..
         } = settings;
+        // Tests share their cores with whatever they are tests with.
+        let realtime = match rtp_lines.contains("realtime") {
+            true => "",
+            false => "realtime = false\n",
+        };
         let text = format!(
             "data_dir = {data:?}\n\
              cores = {cores:?}\n\
@@ -234,7 +239,7 @@ impl Gateway {
              log_level = \"debug\"\nlog_format = \"{log_format}\"\n\n\
              [http]\nlisten = \"{http}\"\n\n\
              [sip]\nlisten = [\"{sip}\"]\n{sip_lines}\n\n\
-             [rtp]\nports = \"{}-{}\"\nbackend = \"{backend}\"\n{rtp_lines}\n\n\
+             [rtp]\nports = \"{}-{}\"\nbackend = \"{backend}\"\n{realtime}{rtp_lines}\n\n\
              [webrtc]\nport = 0\n\n\
              [calls]\n{calls}\n\n\
              [hooks]\nallow_private = true\n{hooks}\n\n\
@@ -389,6 +394,25 @@ impl Gateway {
         // SAFETY: no memory is involved; the child is ours and not yet waited for.
         let result = unsafe { libc::kill(pid, signal) };
         assert_eq!(result, 0, "a signal to the gateway");
+    }
+
+    /// Whether a shard's thread comes before all ordinary ones of its core.
+    #[allow(dead_code)] // `tests/peers` asks for it, not every program does.
+    #[track_caller]
+    pub fn shard_is_realtime(&self, shard: u8) -> bool {
+        let name = format!("shard-{shard}");
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("threads");
+        let thread = tasks
+            .map(|task| task.expect("a thread").path())
+            .find(|task| {
+                let comm = std::fs::read_to_string(task.join("comm"));
+                comm.is_ok_and(|comm| comm.trim() == name)
+            })
+            .expect("the shard's thread");
+        let id = thread.file_name().and_then(|id| id.to_str()?.parse().ok());
+        // SAFETY: takes no pointers.
+        let policy = unsafe { libc::sched_getscheduler(id.expect("a thread id")) };
+        policy & !libc::SCHED_RESET_ON_FORK == libc::SCHED_FIFO
     }
 
     /// How long its shards have been ready to run and had no core so far:

@@ -72,6 +72,18 @@ fn the_only_core_gets_the_shard() {
 }
 
 #[test]
+fn shards_come_first_only_where_a_core_is_left_for_everything_else() {
+    let realtime = |text: &str| load(text).rtp.realtime;
+    assert_eq!(realtime(""), Realtime::Allowed);
+    assert_eq!(realtime("cores = \"0-3\""), Realtime::No);
+    let auto = "[rtp]\nrealtime = \"auto\"\n";
+    assert_eq!(realtime(auto), Realtime::Allowed);
+    assert_eq!(realtime(&format!("cores = \"0-3\"\n{auto}")), Realtime::No);
+    assert_eq!(realtime("[rtp]\nrealtime = true\n"), Realtime::Wanted);
+    assert_eq!(realtime("[rtp]\nrealtime = false\n"), Realtime::No);
+}
+
+#[test]
 fn the_environment_wins_over_the_file() {
     let text = "secret = \"s\"\ncores = [1]\ndata_dir = \"a\"\npublic_ip = \"192.0.2.1\"\n\
                 [http]\nlisten = \"127.0.0.1:1\"\n[sip]\nlisten = \"127.0.0.1:2\"\n\
@@ -202,7 +214,11 @@ fn what_is_wrong_is_told_with_line_column_field_and_what_would_be_right() {
         ),
         (
             "cores = \"0-3\"\n[rtp]\nrealtime = true\n",
-            "gateway.toml:3:12: rtp.realtime: leaves everything else without time where every core has a shard; leave one out of cores, or write false",
+            "gateway.toml:3:12: rtp.realtime: leaves everything else without time where every core has a shard; leave one out of cores, or write \"auto\"",
+        ),
+        (
+            "[rtp]\nrealtime = \"yes\"\n",
+            "gateway.toml:2:12: rtp.realtime: invalid value: string \"yes\", expected true, false or \"auto\"",
         ),
         (
             "cores = [1, 1]\n",
