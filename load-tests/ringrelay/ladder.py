@@ -4,6 +4,7 @@ whether it comes back."""
 import json
 import os
 import subprocess
+import time
 
 from . import sdp
 from .devices import DEVICES
@@ -19,6 +20,9 @@ PAST = 0.85
 # The generator was too slow when more than this was left out, or was late.
 SHORT = 0.02
 STEP, FINE_STEP = 1.25, 1.12
+# Seconds after the last call is up until nothing is left of its setting up: a
+# SIP transaction lingers for 32 (RFC 3261 table 4).
+SETTLED_S = 35
 # Seconds without packets between two runs of the generator.
 LINGER_S = 0.3
 
@@ -47,6 +51,7 @@ class Session:
         self.device = None
         self.generator = None
         self.passing = None
+        self.up_since = 0.0
 
     def __enter__(self):
         try:
@@ -82,6 +87,7 @@ class Session:
         self.device = self.kind(self.network, self.options, self.directory,
                                 sdp.legs(self.calls, self.shape, fingerprint))
         self.device.set_up()
+        self.up_since = time.monotonic()
         streams = os.path.join(self.directory, "streams")
         with open(streams, "w") as file:
             file.writelines(leg.line() + "\n" for leg in self.device.legs)
@@ -213,7 +219,9 @@ def measure(network, options, directory, name, calls, shape, say):
         found = session.run(plateau / 2, 0, 2500)
         say(found)
         result["after_overload"] = found
-        # What only setting up took has had time to go.
+        time.sleep(max(0.0, session.up_since + SETTLED_S - time.monotonic()))
+        # A packet each, so that what has fallen due is done.
+        session.run(max(2000, 4 * len(session.device.legs)), 0, 1000)
         result["bytes"] = session.device.bytes_of_calls()
         result["recovery_s"] = recovery_s(found)
     return result
