@@ -53,9 +53,9 @@ impl Calls {
         let (asked, dialed) = match &call.phase {
             Phase::Joining { offer, .. } => {
                 let offered = exchange.offer(&codecs_of(offer.as_deref()));
-                let asked = offered.map(|offer| ServerRequest::Answer {
+                let asked = offered.map(|_| ServerRequest::Answer {
                     stream,
-                    offer: offer.to_string(),
+                    offer: exchange.sent_text().to_owned(),
                 });
                 (asked, None)
             }
@@ -134,11 +134,11 @@ impl Calls {
             return;
         };
         match exchange.answer(offer, codecs) {
-            Ok((ours, negotiated)) => {
+            Ok((_, negotiated)) => {
                 let source = *source;
+                let answer = ServerRequest::Complete(exchange.sent_text().to_owned());
                 call.server = Some(ServerSide::Agreed);
                 self.connect_server(id, &negotiated, source);
-                let answer = ServerRequest::Complete(ours.to_string());
                 self.tell(now, id, CallEventKind::MediaServer(answer));
             }
             Err(error) => self.server_failed(now, id, unusable("our answer to it", error)),

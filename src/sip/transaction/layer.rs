@@ -233,6 +233,7 @@ impl<O: Copy> Layer<O> {
             return false;
         };
         let mut delivered = false;
+        let repeat = (index, Slot::Repeat);
         for action in actions {
             match *action {
                 Action::Send => {
@@ -266,24 +267,9 @@ impl<O: Copy> Layer<O> {
                 }
                 Action::Backoff(timer) => {
                     let interval = self.settings.backoff(timer, entry.interval);
-                    start(
-                        &mut self.timers,
-                        entry,
-                        (index, Slot::Repeat),
-                        now,
-                        interval,
-                    );
+                    start(&mut self.timers, entry, repeat, now, interval);
                 }
-                Action::Slow(_) => {
-                    let interval = self.settings.t2;
-                    start(
-                        &mut self.timers,
-                        entry,
-                        (index, Slot::Repeat),
-                        now,
-                        interval,
-                    );
-                }
+                Action::Slow(_) => start(&mut self.timers, entry, repeat, now, self.settings.t2),
                 Action::Stop(timer) => {
                     match slot_of(timer) {
                         Some(slot) => self.timers.stop(&(index, slot)),
